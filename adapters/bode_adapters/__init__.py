@@ -1,0 +1,1 @@
+"""Adapters: one folder per outside system, all behind `bode_adapters.contract`."""

@@ -1,0 +1,104 @@
+"""What the mock servers share: running on a loopback port, and doing wrong on command.
+
+Used by the tests, the demonstration and `bode mock`; no adapter imports it.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, Collection
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Final
+
+import msgspec
+import uvicorn
+from litestar import Request, Response
+
+LOOPBACK: Final = "127.0.0.1"
+
+
+@asynccontextmanager
+async def serve(app: Any, *, port: int = 0) -> AsyncGenerator[str]:
+    """Serve an ASGI app on 127.0.0.1 in the running loop and give its address; port 0 takes a free one.
+
+    uvicorn's own `serve` would take over SIGINT and SIGTERM from whoever embeds this, so its three parts are called here.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((LOOPBACK, port))
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        ws="none",
+        timeout_graceful_shutdown=1,
+    )
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup(sockets=[listener])
+    ticking = asyncio.create_task(server.main_loop())
+    try:
+        yield f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+    finally:
+        ticking.cancel()
+        await asyncio.gather(ticking, return_exceptions=True)
+        await server.shutdown(sockets=[listener])
+
+
+# ----------------------------------------------------------------------------------------------- doing wrong on command
+
+
+class Order(msgspec.Struct, forbid_unknown_fields=True):
+    """One command to a mock server: what to do wrong, for whom, how often. The body of `POST /_mock/gedrag`."""
+
+    gedrag: str
+    ontvanger: str | None = None
+    """The addressee's number; null means everyone."""
+    code: str | None = None
+    """The word, where the behaviour needs one; for `http-503` the value of Retry-After."""
+    keer: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """How many times; null means from now on."""
+
+
+class Misbehaviour:
+    """The commands a mock server was given and has not used up."""
+
+    def __init__(self, allowed: Collection[str]) -> None:
+        self._allowed = allowed
+        self._orders: list[Order] = []
+
+    def give(self, order: Order) -> None:
+        """Take a command. `http-NNN` and `vraag-http-NNN` stand for any status; another unknown word is a ValueError."""
+        words = order.gedrag.removeprefix("vraag-")
+        known = order.gedrag in self._allowed or (words.startswith("http-") and words[5:].isdigit())
+        if not known:
+            raise ValueError(f"gedrag {order.gedrag!r} is not one of {sorted(self._allowed)}, http-NNN, vraag-http-NNN")
+        self._orders.append(order)
+
+    def take(self, *, ontvangers: Collection[str], prefixes: tuple[str, ...]) -> Order | None:
+        """Use a command for one of these addressees whose behaviour starts with one of the prefixes, oldest first."""
+        for order in self._orders:
+            if order.gedrag.startswith(prefixes) and (order.ontvanger is None or order.ontvanger in ontvangers):
+                if order.keer is not None:
+                    order.keer -= 1
+                    if order.keer == 0:
+                        self._orders.remove(order)
+                return order
+        return None
+
+    def clear(self) -> None:
+        """Forget all commands: behave again."""
+        self._orders.clear()
+
+
+async def keep_silent(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Give no answer until the client gives up."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    return Response(b"")
+
+
+def broken_off() -> Response[bytes]:
+    """Begin an answer that ends before it is whole: the server then closes the connection."""
+    return Response(b"{", headers={"content-length": "1000"}, media_type="application/json")

@@ -1,0 +1,1 @@
+"""Bode: the delivery worker for official messages of Dutch public bodies."""

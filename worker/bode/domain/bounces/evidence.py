@@ -1,0 +1,108 @@
+"""The words of a reply, made ready to be compared: one spelling, no addresses, no repeated codes.
+
+Addresses are taken out because they hold words of their own: mail to quota@ or spam@ must not decide anything.
+Host names and links are set apart for the same reason: a filter called mx.spamexperts.example may well say "no such
+user". They are kept, because some hosts put the reason in the link only, and blocklists are known by their names.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Final
+
+from bode.domain.bounces.verdicts import Phase, SmtpReply
+
+MOST_TEXT: Final = 6000
+"""Characters of a reply that are looked at. The longest real ones, Exchange's, put the reason in the first hundred."""
+
+_LINK: Final = re.compile(r"\bhttps?:[^\s<>\"]{1,500}", re.IGNORECASE)
+_ADDRESS: Final = re.compile(r"<?[^\s<>()\[\]:;,\"'=@]{1,128}@[\w.\-]{1,255}>?")
+# The module names of Exchange, such as RESOLVER.ADR.RecipientNotFound, look like hosts and are the reason itself.
+_HOST: Final = re.compile(
+    r"(?<![\w.@\-])(?!(?:resolver|storedrv|queue|smtpsend|smtp|routing|config|agent)\.)"
+    r"[a-z\d](?:[\w\-]{0,62}\.){1,12}(?:com|net|org|info|biz|edu|gov|eu|nl|be|de|fr|uk|lu|at|ch|it|es|pt|dk|se|no|fi|pl|"
+    r"cz|ie|ru|ua|jp|cn|br|us|ca|au|nz|za|in|io|me|tv|cc|co|cloud|mobi|email|online|local|lan|test|example|invalid)"
+    r"(?![\w\-])",
+)
+_BLANK: Final = re.compile(r"\s+")
+# A reply of several lines repeats its code on each: "550-5.1.1 no such 550 5.1.1 user". The repeats cut words apart.
+_CODE: Final = r"(?<![\d.\-/:])([245]\d\d)"
+_STATUS: Final = r"([245]\.\d{1,3}\.\d{1,3})"
+_LEADING_CODE: Final = re.compile(rf"^\W{{0,3}}([245]\d\d)(?=[\s\-#:;,(]|$)")
+_ANY_STATUS: Final = re.compile(rf"(?<![\d.]){_STATUS}(?![\d.]*\d)")
+_REPEATED: Final = re.compile(rf"{_CODE}(?:[ \-](?:#?{_STATUS}(?=[\s:;]|$))?|$)")
+# An outer reply that quotes an inner one: "550 5.1.351 remote server returned ... -> 450 4.2.0 try later".
+_INNER_CODE: Final = re.compile(
+    r"(?:->|said:|said|returned|replied|response(?: was)?:|reply:|error:|<)\s{0,3}['\"]?<?([245]\d\d)(?=[\s\-#:;,]|$)",
+)
+_TYPOGRAPHIC: Final = str.maketrans({"’": "'", "‘": "'", "`": "'", "´": "'", "“": '"', "”": '"', "–": "-", "—": "-", "ß": "ss"})
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A reply as the rules see it. `statuses` runs from the innermost to the outermost."""
+
+    phase: Phase
+    code: int | None
+    statuses: tuple[str, ...]
+    text: str
+    links: str
+    host: str
+    transient: bool
+
+
+def spell_once(text: str) -> str:
+    """Give the text in lower case, without accents, with plain quotes and single blanks."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text.translate(_TYPOGRAPHIC))
+        text = "".join(character for character in text if not unicodedata.combining(character))
+    return _BLANK.sub(" ", text.lower()).strip()
+
+
+def leading_code(text: str) -> int | None:
+    """Give the SMTP code the text opens with, if any."""
+    found = _LEADING_CODE.match(text)
+    return int(found[1]) if found else None
+
+
+def statuses_in(text: str) -> list[str]:
+    """Give the enhanced status codes in the text in their order. RFC 3463 section 2."""
+    return [found[1] for found in _ANY_STATUS.finditer(text)]
+
+
+def weigh(reply: SmtpReply) -> Evidence:
+    """Make a reply ready for the rules."""
+    raw = reply.text[:MOST_TEXT]
+    links = " ".join(_LINK.findall(raw)).lower()
+    text = spell_once(_LINK.sub(" ", raw))
+    # The statuses are read before addresses go: "<user@[192.0.2.1]>" holds nothing that looks like one.
+    inner = statuses_in(text)
+    outer = reply.status.strip() if reply.status else ""
+    ordered = [*reversed(inner), outer] if _ANY_STATUS.fullmatch(outer) else [*reversed(inner)]
+    statuses = tuple(dict.fromkeys(ordered))
+    code = reply.code if 200 <= reply.code <= 599 else leading_code(text)
+    quoted = [int(found[1]) for found in _INNER_CODE.finditer(text)]
+    masked = _ADDRESS.sub("<address>", text)
+    hosts = " ".join(found[0] for found in _HOST.finditer(masked))
+    masked = _HOST.sub("<host>", masked)
+    if code:
+        masked = _BLANK.sub(" ", _REPEATED.sub(lambda found: " " if int(found[1]) == code else found[0], masked)).strip()
+    return Evidence(
+        phase=reply.phase,
+        code=code,
+        statuses=statuses,
+        text=masked,
+        links=f"{links} {hosts}".strip(),
+        host=(reply.mta or "").lower(),
+        transient=_is_transient(code, quoted, inner, outer),
+    )
+
+
+def _is_transient(code: int | None, quoted: list[int], inner: list[str], outer: str) -> bool:
+    """Whether the innermost thing said is temporary; a contradiction counts as temporary, the harmless reading."""
+    codes = [*quoted, code] if code else quoted
+    if codes:
+        return any(one // 100 == 4 for one in codes) or any(status.startswith("4") for status in inner[-1:])
+    if inner:
+        return inner[-1].startswith("4")
+    return outer.startswith("4")

@@ -1,0 +1,200 @@
+"""The law as a function: `decide(delivery, event, policy, now)` says what follows from anything that can happen.
+
+Pure and total: every event is defined for every state. What moves nothing (late, repeated, out of order) is recorded
+and moves nothing. Rows of the law table are named where they are decided:
+
+- L1, L2 which channels: here, `_on_accepted`; L9 changes, withdrawals, cancelling: here
+- L6, L8, L10 the message itself and its time of sending: `placements`, `decision.Story.legal_facts`, `parts.legal_time`
+- L3, L5, L7, L11 the notice and its 48 hours: `notices`
+- L1, L6, L7 letters: `letters`
+- L15 terms: `terms`; L4, L14 what a message must say: `message.Nature`
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import assert_never
+
+from bode.domain import events as ev
+from bode.domain.decision import Decision, Story, iso
+from bode.domain.letters import on_letter_news, on_letter_trouble, order_letter, plan_letter
+from bode.domain.message import ConsentBasis
+from bode.domain.notices import on_notice, on_notice_clock, on_notice_worker_lost
+from bode.domain.parts import (
+    AttentionReason,
+    Brief,
+    Delivery,
+    LetterKind,
+    LetterReason,
+    Placement,
+    letter_part,
+    placement_part,
+)
+from bode.domain.parts import LetterState as L
+from bode.domain.parts import PlacementState as P
+from bode.domain.placements import on_placement, on_placement_worker_lost, plan_placement
+from bode.domain.policy import Channel, ChannelKind, Policy
+
+
+def decide(delivery: Delivery, event: ev.Event, policy: Policy, now: datetime) -> Decision:  # noqa: C901 - one dispatch, read as a table
+    """Decide what follows from this event, now. Total: never raises, whatever the pair of state and event."""
+    story = Story(delivery, policy, now)
+    match event:
+        case ev.Accepted():
+            _on_accepted(story)
+        case ev.Superseded():
+            # L9: the earlier message stays as it is; the link is recorded in both.
+            story.fact("message.superseded", "L9", by=event.by, nature=event.nature)
+        case ev.Cancelled():
+            _on_cancelled(story, event)
+        case ev.LetterOrdered():
+            story.fact("staff.action", "L6", "L9", act="letter", by=event.by, reason=event.reason)
+            order_letter(story, LetterKind.MESSAGE, LetterReason.ORDERED, about=None)
+        case ev.Retried():
+            _on_retried(story, event)
+        case ev.LetterSubmitted() | ev.LetterPrinted() | ev.LetterPosted() | ev.LetterReturned():
+            on_letter_news(story, event)
+        case ev.LetterRefused() | ev.LetterUnavailable() | ev.LetterUnknown():
+            on_letter_trouble(story, event)
+        case ev.NoticeSent() | ev.NoticeBounced() | ev.NoticeUnavailable() | ev.NoticeUnknown():
+            on_notice(story, event)
+        case ev.ClockStruck():
+            _on_clock(story, event)
+        case ev.LeaseExpired():
+            _on_lease_expired(story, event)
+        case (
+            ev.ReachabilityChecked()
+            | ev.Placed()
+            | ev.PlacementPending()
+            | ev.PlacementRefused()
+            | ev.PlacementUnavailable()
+            | ev.PlacementUnknown()
+            | ev.PlacementAbsent()
+            | ev.CarrierBounced()
+            | ev.Opened()
+        ):
+            on_placement(story, event)
+        case _:
+            assert_never(event)
+    return story.decision()
+
+
+def _on_accepted(story: Story) -> None:
+    """Choose the channels (L1, L2) and plan the first steps."""
+    if story.delivery.placements or story.delivery.letters or story.delivery.cancelled:
+        story.recorded("Accepted")
+        return
+    brief, policy = story.brief, story.policy
+    story.fact(
+        "preference.snapshot",
+        "L1",
+        "L3",
+        channels=[f"{consent.channel}:{consent.basis}:{consent.since or ''}" for consent in brief.channels],
+        email_known=brief.has_email,
+        email_given_by=brief.email_given_by,
+        email_given_at=iso(brief.email_given_at),
+        opted_out_at=iso(brief.opted_out_at),
+    )
+    consents = {consent.channel: consent for consent in brief.channels}
+    considered: list[dict[str, str]] = []
+    usable: list[Channel] = []
+    for channel in policy.channels.values():
+        why_not = _why_not(brief, channel, declared=channel.name in consents)
+        considered.append({"channel": channel.name, "decision": why_not or "used"})
+        if why_not is None:
+            usable.append(channel)
+    boxes = [channel for channel in usable if channel.kind is ChannelKind.BOX]
+    carriers = [channel for channel in usable if channel.kind is ChannelKind.EMAIL]
+    story.fact("channel.decision", "L1", "L2", considered=considered, paper=not usable)
+    for channel in boxes:
+        to_check = consents[channel.name].basis is ConsentBasis.TO_CHECK
+        story.put(Placement(channel.name, P.CHECKING if to_check else P.PLANNED))
+    for index, channel in enumerate(carriers):
+        story.put(Placement(channel.name, P.PLANNED if not boxes and index == 0 else P.STANDBY))
+    for placement in story.delivery.placements:
+        if placement.state is not P.STANDBY:
+            plan_placement(story, placement, brief.starts_at)
+    if not usable:
+        # L1: nothing electronic left means paper, at once.
+        order_letter(story, LetterKind.MESSAGE, LetterReason.NO_CHANNEL, about=None)
+
+
+def _why_not(brief: Brief, channel: Channel, *, declared: bool) -> str | None:
+    """Say why a channel is not used, or nothing."""
+    if not declared:
+        return "not_declared"  # L1: only what the addressee expressly said.
+    if brief.addressee_kind not in channel.addressees:
+        return "addressee_kind"
+    if brief.confidentiality.rank > channel.ceiling.rank:
+        return "too_confidential"  # L2
+    if channel.kind is ChannelKind.EMAIL and not brief.has_email:
+        return "no_email"
+    return None
+
+
+def _on_cancelled(story: Story, event: ev.Cancelled) -> None:
+    """Call a message back, which is possible only while nothing was handed to any channel (L9)."""
+    if story.delivery.handed_over or story.delivery.cancelled:
+        story.recorded("Cancelled")
+        return
+    story.fact("message.cancelled", "L9", by=event.by, reason=event.reason)
+    for placement in story.delivery.placements:
+        story.put(replace(placement, state=P.CANCELLED))
+        story.close(placement_part(placement.channel))
+    for index, letter in enumerate(story.delivery.letters):
+        story.put_letter(index, replace(letter, state=L.CANCELLED))
+        story.close(letter_part(index))
+    story.delivery = replace(story.delivery, cancelled=True, attention=())
+
+
+def _on_clock(story: Story, event: ev.ClockStruck) -> None:
+    kind, _, name = event.part.partition("/")
+    placement = story.delivery.placement(name)
+    match kind:
+        case "notice" if placement is not None and placement.notice is not None:
+            on_notice_clock(story, placement, placement.notice)
+        case "placement" if placement is not None and placement.state is P.PENDING:
+            # A result that does not come: alarm and ask; asking the box goes on, and it is never guessed.
+            story.attend(event.part, AttentionReason.RESULT_OVERDUE)
+        case "letter" if (letter := story.letter(_index(name))) and letter.state in (L.SUBMITTED, L.PRINTED):
+            story.attend(event.part, AttentionReason.POSTING_OVERDUE)
+        case _:
+            story.recorded("ClockStruck", part=event.part)
+
+
+def _on_lease_expired(story: Story, event: ev.LeaseExpired) -> None:
+    """Find out, each part in its own way, what a worker did that died with this step in hand."""
+    kind, _, name = event.part.partition("/")
+    placement, code = story.delivery.placement(name), "worker_lost"
+    match kind:
+        case "placement" if placement is not None:
+            on_placement_worker_lost(story, placement, code, event.call)
+        case "notice" if placement is not None and placement.notice is not None:
+            on_notice_worker_lost(story, placement, placement.notice, code)
+        case "letter" if (letter := story.letter(_index(name))) and letter.state in (L.PLANNED, L.UNKNOWN):
+            on_letter_trouble(story, ev.LetterUnknown(_index(name), code, event.call))
+        case _:
+            story.recorded("LeaseExpired", part=event.part)
+
+
+def _on_retried(story: Story, event: ev.Retried) -> None:
+    """Try again every part that waited for a person, who repaired the cause; the act is recorded."""
+    story.fact("staff.action", "L6", "L9", act="retry", by=event.by, reason=event.reason)
+    for placement in story.delivery.placements:
+        part = placement_part(placement.channel)
+        if placement.state is P.HELD or (placement.state is P.UNKNOWN and story.attended(part)):
+            story.settle(part)
+            again = replace(placement, state=P.PLANNED, receipt=None, call=None, first_tried_at=None)
+            plan_placement(story, story.put(again), story.now)
+    for index, letter in enumerate(story.delivery.letters):
+        if letter.state is L.BLOCKED and not story.brief.has_address:
+            continue  # Nothing changed: there is still nowhere to send it.
+        if letter.state in (L.REFUSED, L.RETURNED, L.BLOCKED):
+            story.settle(letter_part(index))
+            story.put_letter(index, replace(letter, state=L.PLANNED, call=None))
+            plan_letter(story, index, story.now)
+
+
+def _index(text: str) -> int:
+    return int(text) if text.isdecimal() else -1

@@ -1,0 +1,123 @@
+"""Letters (L1, L6, L7, L8, L10): the message itself on paper, or that a notice could not be delivered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from bode.domain import events as ev
+from bode.domain.decision import Action, Detail, Story
+from bode.domain.events import TimeSource
+from bode.domain.parts import AttentionReason, Letter, LetterKind, LetterReason, Sending, letter_part
+from bode.domain.parts import LetterState as L
+from bode.domain.policy import pick, spread
+
+
+def order_letter(story: Story, kind: LetterKind, reason: LetterReason, *, about: str | None) -> None:
+    """Order a letter: the message itself (L1, L6), or that a notice could not be delivered (L7)."""
+    if kind is LetterKind.NOTICE and any(
+        letter.kind is LetterKind.NOTICE and letter.about == about for letter in story.delivery.letters
+    ):
+        return
+    index = len(story.delivery.letters)
+    part = letter_part(index)
+    blocked = not story.brief.has_address
+    letter = Letter(kind, reason, L.BLOCKED if blocked else L.PLANNED, story.now, about)
+    story.put_letter(index, letter)
+    story.fact("letter.ordered", "L7" if kind is LetterKind.NOTICE else "L6", part=part, kind=kind, reason=reason)
+    if blocked:
+        story.attend(part, AttentionReason.NO_POSTAL_ADDRESS)
+    else:
+        plan_letter(story, index, max(story.now, story.brief.starts_at))
+
+
+def plan_letter(story: Story, index: int, due_at: datetime, call: str | None = None) -> None:
+    letter = story.delivery.letters[index]
+    deadline_at = letter.requested_at + story.policy.notice_within
+    story.step(letter_part(index), Action.PRINT, story.policy.print_lane, due_at, deadline_at=deadline_at, call=call)
+
+
+_LetterNews = ev.LetterSubmitted | ev.LetterPrinted | ev.LetterPosted | ev.LetterReturned
+
+
+def on_letter_news(story: Story, event: _LetterNews) -> None:
+    letter = story.letter(event.letter)
+    if letter is None:
+        story.recorded(type(event).__name__, letter=event.letter)
+        return
+    part, law = letter_part(event.letter), "L7" if letter.kind is LetterKind.NOTICE else "L10"
+    match letter.state, event:
+        case ((L.PLANNED | L.UNKNOWN), ev.LetterSubmitted()):
+            if letter.state is L.UNKNOWN:
+                story.fact("outcome.reconciled", "L6", part=part, outcome="submitted")
+            story.settle(part)
+            attempts = letter.attempts + 1
+            submitted = replace(letter, state=L.SUBMITTED, attempts=attempts, submitted_at=event.at, call=None)
+            story.put_letter(event.letter, submitted)
+            story.fact(
+                "RelayToNonERDS",
+                "L6",
+                law,
+                part=part,
+                at=event.at,
+                source=event.source,
+                kind=letter.kind,
+                sha256=event.sha256,
+                pages=event.pages,
+                template=event.template,
+                receipt=event.receipt,
+            )
+            wake_at = story.now + story.policy.posting_overdue
+            story.step(part, Action.WATCH, story.policy.print_lane, None, deadline_at=wake_at, wake_at=wake_at)
+        case ((L.UNKNOWN | L.SUBMITTED), ev.LetterPrinted()):
+            story.put_letter(event.letter, replace(letter, state=L.PRINTED))
+            story.fact("letter.printed", law, part=part, at=event.at, source=TimeSource.OTHER_SIDE, code=event.code)
+        case ((L.UNKNOWN | L.SUBMITTED | L.PRINTED), ev.LetterPosted()):
+            story.settle(part)
+            story.put_letter(event.letter, replace(letter, state=L.POSTED, posted_at=event.at))
+            story.close(part)
+            legal: Detail = {}
+            if letter.kind is LetterKind.MESSAGE:
+                # L10: a letter leaves when it is posted; L8: after a failure this second sending counts.
+                story.sent(Sending(story.policy.print_lane, part, event.at, event.source))
+                legal = story.legal_facts()
+            story.fact("letter.posted", law, part=part, at=event.at, source=event.source, code=event.code, more=legal)
+        case ((L.SUBMITTED | L.PRINTED | L.POSTED), ev.LetterReturned()):
+            story.put_letter(event.letter, replace(letter, state=L.RETURNED))
+            story.close(part)
+            story.fact("letter.returned", law, part=part, at=event.at, code=event.code, reason=event.reason)
+            story.attend(part, AttentionReason.LETTER_RETURNED)
+        case _:
+            story.recorded(type(event).__name__, letter=event.letter, state=letter.state)
+
+
+def on_letter_trouble(story: Story, event: ev.LetterRefused | ev.LetterUnavailable | ev.LetterUnknown) -> None:
+    letter = story.letter(event.letter)
+    if letter is None:
+        story.recorded(type(event).__name__, letter=event.letter)
+        return
+    part = letter_part(event.letter)
+    attempts = letter.attempts + 1
+    wait = spread(pick(story.policy.print_retries, attempts), story.brief.message_id, attempts)
+    match letter.state, event:
+        case ((L.PLANNED | L.UNKNOWN | L.SUBMITTED | L.PRINTED), ev.LetterRefused()):
+            story.fact("RelayToNonERDSFailure", "L6", part=part, code=event.code, final=True)
+            story.put_letter(event.letter, replace(letter, state=L.REFUSED, attempts=attempts))
+            story.close(part)
+            story.attend(part, AttentionReason.LETTER_REFUSED)
+        case L.PLANNED, ev.LetterUnavailable():
+            story.fact("RelayToNonERDSFailure", "L6", part=part, code=event.code, attempt=attempts)
+            story.put_letter(event.letter, replace(letter, attempts=attempts))
+            plan_letter(story, event.letter, story.now + wait)
+        case L.UNKNOWN, ev.LetterUnavailable():
+            story.put_letter(event.letter, replace(letter, attempts=attempts))
+            plan_letter(story, event.letter, story.now + wait, letter.call)
+        case ((L.PLANNED | L.UNKNOWN), ev.LetterUnknown()):
+            if letter.state is L.PLANNED:
+                story.fact("outcome.unknown", "L6", part=part, code=event.code, call=event.call)
+            call = event.call or letter.call
+            story.put_letter(event.letter, replace(letter, state=L.UNKNOWN, attempts=attempts, call=call))
+            # A print service recognises a letter by its id (the contract asks it): a repeat prints nothing twice.
+            plan_letter(story, event.letter, story.now + wait, call)
+        case _:
+            story.recorded(type(event).__name__, letter=event.letter, state=letter.state)

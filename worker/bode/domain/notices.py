@@ -1,0 +1,237 @@
+"""Notices (L3, L5, L7): who is told, within 48 hours, and what follows when that fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from bode.domain import events as ev
+from bode.domain.bounces import Verdict
+from bode.domain.decision import Action, AlarmKind, Story, iso
+from bode.domain.letters import order_letter
+from bode.domain.parts import OPEN_PLACEMENTS, LetterKind, LetterReason, Notice, NoticeState, Placement, notice_part
+from bode.domain.parts import NoticeState as N
+from bode.domain.parts import PlacementState as P
+from bode.domain.policy import ChannelKind, LetterWithoutAddress, NoticeBy, pick, spread
+
+
+def arrange_notices(story: Story) -> None:
+    """L5: with several boxes one notice, about MijnOverheid, suffices; if that fails, the other box has its own."""
+    primary = story.policy.primary_channels()
+    placements = story.delivery.placements
+    primary_placed = any(item.channel in primary and item.state is P.PLACED for item in placements)
+    primary_open = any(item.channel in primary and item.state in OPEN_PLACEMENTS for item in placements)
+    for placement in placements:
+        channel = story.policy.channels.get(placement.channel)
+        if placement.state is not P.PLACED or placement.placed_at is None:
+            continue
+        if channel is not None and channel.kind is not ChannelKind.BOX:
+            continue
+        notice = placement.notice
+        if notice is not None and notice.state not in (N.WAITING, N.DUE):
+            continue
+        deadline_at = placement.placed_at + story.policy.notice_within
+        part = notice_part(placement.channel)
+        if placement.channel not in primary and primary_placed:
+            story.put(replace(placement, notice=Notice(N.COVERED, deadline_at)))
+            story.fact("channel.decision", "L5", part=part, decision="covered", by=sorted(primary))
+            story.close(part)
+        elif notice is not None and notice.state is N.DUE:
+            continue
+        elif placement.channel not in primary and primary_open and notice is None:
+            story.put(replace(placement, notice=Notice(N.WAITING, deadline_at)))
+            story.fact("channel.decision", "L5", part=part, decision="waits", deadline=iso(deadline_at))
+            wake_at = min(placement.placed_at + story.policy.primary_wait, deadline_at)
+            story.step(part, Action.WATCH, story.policy.notice_lane, None, deadline_at=deadline_at, wake_at=wake_at)
+        elif not primary_open or placement.channel in primary:
+            _open_notice(story, placement, deadline_at)
+
+
+def _open_notice(story: Story, placement: Placement, deadline_at: datetime) -> None:
+    """L3: tell the addressee within 48 hours of accessibility, unless opted out."""
+    brief, part = story.brief, notice_part(placement.channel)
+    channel = story.policy.channels.get(placement.channel)
+    if brief.opted_out_at is not None:
+        story.put(replace(placement, notice=Notice(N.WAIVED, deadline_at)))
+        story.fact("notice.waived", "L3", part=part, opted_out_at=iso(brief.opted_out_at))
+        story.close(part)
+    elif channel is not None and channel.notice is NoticeBy.BOX:
+        story.put(replace(placement, notice=Notice(N.BY_BOX, deadline_at)))
+        story.fact("notice.by_box", "L3", part=part, proven=False, deadline=iso(deadline_at))
+        story.close(part)
+    elif not brief.has_email:
+        # Known at once, not after 48 hours.
+        story.put(replace(placement, notice=Notice(N.IMPOSSIBLE, deadline_at)))
+        story.fact("notice.impossible", "L3", "L11", part=part, reason="no_email")
+        story.close(part)
+        wanted = story.policy.letter_without_address
+        if wanted is LetterWithoutAddress.ALWAYS or (wanted is LetterWithoutAddress.WITH_TERM and brief.term):
+            order_letter(story, LetterKind.NOTICE, LetterReason.NO_EMAIL, about=placement.channel)
+    else:
+        story.put(replace(placement, notice=Notice(N.DUE, deadline_at)))
+        story.fact("notice.due", "L3", part=part, deadline=iso(deadline_at))
+        _plan_notice(story, placement.channel, max(story.now, placement.placed_at or story.now))
+
+
+def _plan_notice(story: Story, channel: str, due_at: datetime | None) -> None:
+    """Plan the next attempt, and the moment to look at the clock: an alarm or the deadline (L3)."""
+    placement = story.delivery.placement(channel)
+    if placement is None or placement.notice is None or placement.placed_at is None:
+        return
+    story.step(
+        notice_part(channel),
+        Action.NOTIFY,
+        story.policy.notice_lane,
+        due_at,
+        deadline_at=placement.notice.deadline_at,
+        wake_at=_next_strike(story, placement.placed_at, placement.notice.deadline_at),
+    )
+
+
+def _next_strike(story: Story, placed_at: datetime, deadline_at: datetime) -> datetime:
+    """Give the next alarm moment, or the deadline; a deadline in the past strikes at once."""
+    alarms = (placed_at + wait for wait in story.policy.notice_alarms)
+    return min((alarm for alarm in alarms if story.now < alarm < deadline_at), default=deadline_at)
+
+
+_NoticeEvent = ev.NoticeSent | ev.NoticeBounced | ev.NoticeUnavailable | ev.NoticeUnknown
+
+
+def on_notice(story: Story, event: _NoticeEvent) -> None:
+    placement = story.delivery.placement(event.channel)
+    if placement is None or placement.notice is None:
+        story.recorded(type(event).__name__, channel=event.channel)
+        return
+    notice, part = placement.notice, notice_part(placement.channel)
+    match notice.state, event:
+        case N.DUE, ev.NoticeSent():
+            attempts = notice.attempts + 1
+            sent_at = notice.sent_at or event.at
+            story.put(replace(placement, notice=replace(notice, state=N.SENT, attempts=attempts, sent_at=sent_at)))
+            _notice_sent_fact(story, placement.channel, event, attempts)
+        case _, ev.NoticeSent():
+            # It left while the state had moved on (a bounce, the deadline): a fact, and no more.
+            _notice_sent_fact(story, placement.channel, event, notice.attempts + 1, late=True)
+        case ((N.DUE | N.SENT), ev.NoticeBounced()):
+            _notice_bounced(story, placement, notice, event.bounce)
+        case _, ev.NoticeBounced():
+            # After a permanent bounce nothing undoes it; after the deadline the letter is under way already.
+            story.bounced(part, event.bounce, moved=False)
+        case N.DUE, ev.NoticeUnavailable():
+            story.fact("ConsignmentNotificationFailure", "L3", part=part, code=event.code, kind="relay")
+            if event.configuration:
+                story.alarm(AlarmKind.LANE_STOPPED, story.policy.notice_lane, event.code, stop=True)
+            story.put(replace(placement, notice=replace(notice, attempts=notice.attempts + 1)))
+            _plan_notice(story, placement.channel, story.now + story.policy.relay_retry)
+        case N.DUE, ev.NoticeUnknown():
+            # It may have arrived. A notice twice is harmless, and evidence says so; at once would be careless.
+            story.fact("outcome.unknown", "L3", part=part, code=event.code)
+            story.put(replace(placement, notice=replace(notice, attempts=notice.attempts + 1)))
+            _plan_notice(story, placement.channel, _again_at(story, notice, story.policy.notice_unknown_wait))
+        case _, ev.NoticeUnavailable() | ev.NoticeUnknown():
+            story.recorded(type(event).__name__, channel=placement.channel, state=notice.state)
+        case _:
+            assert_never(event)
+
+
+def _notice_sent_fact(story: Story, channel: str, event: ev.NoticeSent, attempt: int, *, late: bool = False) -> None:
+    story.fact(
+        "ConsignmentNotification",
+        "L3",
+        "L4",
+        part=notice_part(channel),
+        at=event.at,
+        attempt=attempt,
+        receipt=event.receipt,
+        text_sha256=event.text_sha256,
+        template=event.template,
+        moved=not late,
+    )
+
+
+def _notice_bounced(story: Story, placement: Placement, notice: Notice, bounce: ev.Bounce) -> None:
+    """L7: a soft bounce is tried again over what is left of the 48 hours; a hard one calls for a letter."""
+    part = notice_part(placement.channel)
+    match bounce.verdict:
+        case Verdict.NOT_A_BOUNCE:
+            # An out-of-office reply or "still trying" is technically an answer, but says nothing about delivery.
+            story.bounced(part, bounce, moved=False)
+            if not bounce.reported and notice.state is N.DUE:
+                _plan_notice(story, placement.channel, story.now + story.policy.relay_retry)
+            return
+        case Verdict.HARD:
+            story.bounced(part, bounce, moved=True)
+            _notice_failed(story, placement, notice, N.UNDELIVERABLE, bounce.reason)
+            order_letter(story, LetterKind.NOTICE, LetterReason.NOTICE_BOUNCED, about=placement.channel)
+            return
+        case Verdict.SOFT | Verdict.SENDER | Verdict.UNDETERMINED:
+            pass
+        case _:
+            assert_never(bounce.verdict)
+    if bounce.verdict is Verdict.SENDER:
+        # A block of our mail says nothing about the addressee: no letters by the thousand, but a stopped lane.
+        story.alarm(AlarmKind.LANE_STOPPED, story.policy.notice_lane, bounce.rule, stop=True)
+    if notice.state is N.DUE and bounce.reported:
+        story.bounced(part, bounce, moved=False)  # It is to be sent again anyway.
+        return
+    story.bounced(part, bounce, moved=True)
+    if story.now >= notice.deadline_at:
+        # It left in time, and came back softly when the 48 hours were over: there is no time left to repeat.
+        _notice_failed(story, placement, notice, N.EXPIRED, bounce.reason)
+        order_letter(story, LetterKind.NOTICE, LetterReason.NOTICE_NOT_IN_TIME, about=placement.channel)
+        return
+    # An answer while sending ends an attempt; a report that came back later is about an attempt already counted.
+    attempts = notice.attempts + (not bounce.reported)
+    again = replace(notice, state=N.DUE, attempts=attempts, last_reason=bounce.reason)
+    story.put(replace(placement, notice=again))
+    wait = spread(pick(story.policy.notice_retries, attempts), story.brief.message_id, attempts)
+    _plan_notice(story, placement.channel, _again_at(story, again, wait))
+
+
+def _again_at(story: Story, notice: Notice, wait: timedelta) -> datetime | None:
+    """Give the next moment to try: after the wait, but the last attempt is kept for just before the deadline."""
+    last = notice.deadline_at - story.policy.notice_last_attempt
+    if story.now + wait <= last:
+        return story.now + wait
+    return last if story.now < last else None
+
+
+def _notice_failed(story: Story, placement: Placement, notice: Notice, state: NoticeState, reason: str | None) -> None:
+    part = notice_part(placement.channel)
+    story.put(replace(placement, notice=replace(notice, state=state, last_reason=reason)))
+    story.fact("ConsignmentNotificationFailure", "L7", part=part, reason=reason, final=True)
+    story.close(part)
+
+
+def on_notice_clock(story: Story, placement: Placement, notice: Notice) -> None:
+    """L3: an alarm precedes a breach; a breach is a fact, and the letter follows (L7)."""
+    part, lane = notice_part(placement.channel), story.policy.notice_lane
+    match notice.state:
+        case N.WAITING if story.now < notice.deadline_at:
+            # L5: MijnOverheid's outcome took too long; this box's own clock runs, so this notice goes.
+            waited = story.put(replace(placement, notice=None))
+            _open_notice(story, waited, notice.deadline_at)
+        case N.WAITING | N.DUE if story.now >= notice.deadline_at:
+            if notice.sent_at is None:
+                story.alarm(AlarmKind.NOTICE_MISSED, lane, notice.last_reason or "not_sent")
+                story.fact("deadline.missed", "L3", "L11", part=part, at=notice.deadline_at, attempts=notice.attempts)
+            _notice_failed(story, placement, notice, N.EXPIRED, notice.last_reason)
+            order_letter(story, LetterKind.NOTICE, LetterReason.NOTICE_NOT_IN_TIME, about=placement.channel)
+        case N.DUE:
+            story.alarm(AlarmKind.NOTICE_LATE, lane, notice.last_reason or "not_sent")
+            if placement.placed_at is not None:
+                story.rewake.append((part, _next_strike(story, placement.placed_at, notice.deadline_at)))
+        case _:
+            story.recorded("ClockStruck", part=part, state=notice.state)
+
+
+def on_notice_worker_lost(story: Story, placement: Placement, notice: Notice, code: str) -> None:
+    """Send again what a worker may have sent before it died: a notice twice is harmless, and evidence says so."""
+    part = notice_part(placement.channel)
+    if notice.state is not N.DUE:
+        story.recorded("LeaseExpired", part=part, state=notice.state)
+        return
+    story.fact("outcome.unknown", "L3", part=part, code=code)
+    story.put(replace(placement, notice=replace(notice, attempts=notice.attempts + 1)))
+    _plan_notice(story, placement.channel, story.now)

@@ -1,0 +1,394 @@
+"""What a delivery is made of: placements with their notices, letters, and the append-only list of sendings.
+
+Under each state: what it means, who moves it on, when it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from bode.domain.events import TimeSource
+from bode.domain.message import AddresseeKind, Confidentiality, Consent, Nature, Term
+
+
+class PlacementState(StrEnum):
+    """Where the message itself stands in one channel."""
+
+    CHECKING = "checking"
+    """The box is being asked whether the addressee is reachable (L1). Its answer moves it on."""
+    STANDBY = "standby"
+    """A carrier kept for when every box refuses. Stays so for ever when a box took the message."""
+    PLANNED = "planned"
+    """To be handed over, now or at its due time. The worker moves it on."""
+    PENDING = "pending"
+    """Taken in by the box, result to come. The result moves it on; overdue after `result_overdue`."""
+    UNKNOWN = "unknown"
+    """A call was made and its outcome is not known. A repeat with the same ids, or a search, moves it on."""
+    HELD = "held"
+    """Our defect, or a word nobody knows. A person moves it on."""
+    PLACED = "placed"
+    """Accessible in the box, or on its way by e-mail. Final, but for a carrier whose mail comes back."""
+    RETURNED = "returned"
+    """The mail that carried the message came back for good. Final here: the next route is taken."""
+    REFUSED = "refused"
+    """The channel will not take this message. Final here: the next route is taken."""
+    CANCELLED = "cancelled"
+    """Called back before anything was handed over. Final."""
+
+
+class NoticeState(StrEnum):
+    """Where the duty to tell the addressee stands, for one placement (L3)."""
+
+    WAITING = "waiting"
+    """The outcome at MijnOverheid decides whether this notice is needed (L5). Its own clock runs meanwhile."""
+    DUE = "due"
+    """To be sent, now or again later. The worker, a bounce or the deadline moves it on."""
+    SENT = "sent"
+    """Our relay took it. Final, unless a bounce comes in."""
+    COVERED = "covered"
+    """One notice, about MijnOverheid, suffices (L5). Final."""
+    BY_BOX = "by_box"
+    """The box tells the addressee itself. Final; not proven by us."""
+    WAIVED = "waived"
+    """The addressee opted out (L3). Final."""
+    IMPOSSIBLE = "impossible"
+    """No address to send it to (L3, L11). Final; a letter by policy."""
+    UNDELIVERABLE = "undeliverable"
+    """It bounced for good (L7). Final: a letter was ordered."""
+    EXPIRED = "expired"
+    """Not out, or only bounced softly, when the 48 hours ended (L7). Final: a letter was ordered."""
+
+
+class LetterKind(StrEnum):
+    """What a letter holds."""
+
+    MESSAGE = "message"
+    """The message itself, on paper (L1, L6)."""
+    NOTICE = "notice"
+    """That a notice could not be delivered, and what the addressee can do (L7); never the content."""
+
+
+class LetterReason(StrEnum):
+    """Why there is a letter."""
+
+    NO_CHANNEL = "no_channel"
+    BOX_REFUSED = "box_refused"
+    MAIL_RETURNED = "mail_returned"
+    ORDERED = "ordered"
+    NOTICE_BOUNCED = "notice_bounced"
+    NOTICE_NOT_IN_TIME = "notice_not_in_time"
+    NO_EMAIL = "no_email"
+
+
+class LetterState(StrEnum):
+    """Where a letter stands."""
+
+    PLANNED = "planned"
+    """To be set and handed to the print service. The worker moves it on."""
+    UNKNOWN = "unknown"
+    """Handed over or not: not known. A repeat with the same ids moves it on."""
+    SUBMITTED = "submitted"
+    """The print service has it. Its reports move it on; overdue after `posting_overdue`."""
+    PRINTED = "printed"
+    """Printed, not yet posted."""
+    POSTED = "posted"
+    """Left for the post. Final, unless it comes back."""
+    RETURNED = "returned"
+    """Came back undelivered. A person moves it on."""
+    REFUSED = "refused"
+    """The print service will not print it. A person moves it on."""
+    BLOCKED = "blocked"
+    """There is no postal address. A person moves it on."""
+    CANCELLED = "cancelled"
+    """Called back before it was handed over. Final."""
+
+
+class AttentionReason(StrEnum):
+    """Why a part waits for a person."""
+
+    RESULT_OVERDUE = "result_overdue"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    DEFECT = "defect"
+    UNRECOGNISED = "unrecognised"
+    CONTRADICTION = "contradiction"
+    NO_POSTAL_ADDRESS = "no_postal_address"
+    LETTER_REFUSED = "letter_refused"
+    LETTER_RETURNED = "letter_returned"
+    POSTING_OVERDUE = "posting_overdue"
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What the rules need to know of a message: no personal data, and nothing that changes."""
+
+    message_id: UUID
+    accepted_at: datetime
+    nature: Nature
+    term: Term | None
+    confidentiality: Confidentiality
+    channels: tuple[Consent, ...]
+    addressee_kind: AddresseeKind
+    has_email: bool
+    has_address: bool
+    email_given_by: str | None = None
+    email_given_at: datetime | None = None
+    opted_out_at: datetime | None = None
+    publish_at: datetime | None = None
+    concerns: str | None = None
+
+    @property
+    def starts_at(self) -> datetime:
+        """The first moment at which anything may be handed over."""
+        return self.publish_at or self.accepted_at
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """The notice of one placement. `deadline_at` is accessibility plus 48 hours (L3)."""
+
+    state: NoticeState
+    deadline_at: datetime
+    attempts: int = 0
+    sent_at: datetime | None = None
+    last_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The message itself in one channel."""
+
+    channel: str
+    state: PlacementState
+    attempts: int = 0
+    first_tried_at: datetime | None = None
+    receipt: str | None = None
+    call: str | None = None
+    """The id of the call whose outcome is unknown, for its repeat."""
+    polls: int = 0
+    placed_at: datetime | None = None
+    code: str | None = None
+    checked_at: datetime | None = None
+    notice: Notice | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A letter, addressed by its index in the delivery."""
+
+    kind: LetterKind
+    reason: LetterReason
+    state: LetterState
+    requested_at: datetime
+    about: str | None = None
+    """For a notice letter: the channel whose notice failed."""
+    attempts: int = 0
+    call: str | None = None
+    submitted_at: datetime | None = None
+    posted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """One moment at which the message itself left (L8, L10). Never changed but for `failed`: it came back."""
+
+    channel: str
+    part: str
+    at: datetime
+    source: TimeSource
+    failed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """A part that waits for a person, and why."""
+
+    part: str
+    reason: AttentionReason
+    since: datetime
+
+
+class DeliveryState(StrEnum):
+    """The whole, derived from its parts."""
+
+    SCHEDULED = "scheduled"
+    """Waits for its publication time; nothing was handed over yet, and it can be called back."""
+    UNDER_WAY = "under_way"
+    """Something is still to be done, and the worker will do it."""
+    NEEDS_PERSON = "needs_person"
+    """Something waits for a person; the reason is in `attention`."""
+    DONE = "done"
+    """All that the law asks has been done; `outcome` says how."""
+    CANCELLED = "cancelled"
+    """Called back before anything was handed over."""
+
+
+class Outcome(StrEnum):
+    """How a delivery ended, or as it stands while it is under way."""
+
+    NONE = "none"
+    NOTICED = "noticed"
+    """Placed in a box, and the notice left."""
+    NOTICE_WAIVED = "notice_waived"
+    NOTICE_BY_BOX = "notice_by_box"
+    NOTICE_BY_LETTER = "notice_by_letter"
+    """Placed; the notice could not be delivered, and a letter says so (L7)."""
+    NOTICE_IMPOSSIBLE = "notice_impossible"
+    """Placed; no address for a notice, and by policy no letter."""
+    EMAIL = "email"
+    """The message itself left by e-mail."""
+    PAPER = "paper"
+    """The message itself was posted."""
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class LegalTime:
+    """The legal time of sending (L8, L10), and the rule that makes it so."""
+
+    at: datetime
+    channel: str
+    source: TimeSource
+    rule: str
+    """`L10` (first sending), `L10-several` (several boxes: MijnOverheid's moment), `L8` (a second sending)."""
+    standing: bool
+    """False while the only sending came back and the second has not left yet."""
+
+
+OPEN_PLACEMENTS = frozenset(
+    {
+        PlacementState.CHECKING,
+        PlacementState.PLANNED,
+        PlacementState.PENDING,
+        PlacementState.UNKNOWN,
+        PlacementState.HELD,
+    }
+)
+_OPEN_NOTICES = frozenset({NoticeState.WAITING, NoticeState.DUE})
+_OPEN_LETTERS = frozenset({LetterState.PLANNED, LetterState.UNKNOWN, LetterState.SUBMITTED, LetterState.PRINTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The delivery of one message: everything the rules decide on."""
+
+    brief: Brief
+    placements: tuple[Placement, ...] = ()
+    letters: tuple[Letter, ...] = ()
+    sendings: tuple[Sending, ...] = ()
+    attention: tuple[Attention, ...] = ()
+    opened_at: datetime | None = None
+    cancelled: bool = False
+
+    def placement(self, channel: str) -> Placement | None:
+        """Give the placement in this channel, if there is one."""
+        return next((placement for placement in self.placements if placement.channel == channel), None)
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether anything has been tried: from then on a message can only be withdrawn by a new one (L9)."""
+        return bool(
+            self.sendings
+            or any(placement.attempts or placement.state not in _UNTOUCHED for placement in self.placements)
+            or any(letter.attempts or letter.state not in _UNTOUCHED_LETTERS for letter in self.letters)
+        )
+
+    @property
+    def open(self) -> bool:
+        """Whether a part is still to be moved on by the worker, a box or the print service."""
+        return (
+            any(placement.state in OPEN_PLACEMENTS for placement in self.placements)
+            or any(placement.notice and placement.notice.state in _OPEN_NOTICES for placement in self.placements)
+            or any(letter.state in _OPEN_LETTERS for letter in self.letters)
+        )
+
+    @property
+    def state(self) -> DeliveryState:
+        """The whole, derived from its parts."""
+        if self.cancelled:
+            return DeliveryState.CANCELLED
+        if self.attention:
+            return DeliveryState.NEEDS_PERSON
+        if self.brief.publish_at is not None and not self.handed_over:
+            return DeliveryState.SCHEDULED
+        return DeliveryState.UNDER_WAY if self.open else DeliveryState.DONE
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended, or stands now: the last thing that reached the addressee."""
+        if self.cancelled:
+            return Outcome.CANCELLED
+        boxes = [placement for placement in self.placements if placement.notice is not None]
+        if any(letter.kind is LetterKind.NOTICE and letter.posted_at is not None for letter in self.letters):
+            return Outcome.NOTICE_BY_LETTER
+        states = {placement.notice.state for placement in boxes if placement.notice is not None}
+        for state, outcome in _NOTICE_OUTCOMES.items():
+            if state in states:
+                return outcome
+        live = [sending for sending in self.sendings if sending.failed is None]
+        if not live:
+            return Outcome.NONE
+        return Outcome.PAPER if live[-1].part.startswith("letter/") else Outcome.EMAIL
+
+    @property
+    def notice_deadline(self) -> datetime | None:
+        """The nearest deadline of a notice that is not out yet."""
+        return min(
+            (
+                placement.notice.deadline_at
+                for placement in self.placements
+                if placement.notice is not None and placement.notice.state in _OPEN_NOTICES
+            ),
+            default=None,
+        )
+
+    def legal_time(self, primary: frozenset[str]) -> LegalTime | None:
+        """Derive the legal time of sending from the sendings alone; None while nothing has left."""
+        if not self.sendings:
+            return None
+        live = [sending for sending in self.sendings if sending.failed is None]
+        if not live:
+            last = self.sendings[-1]
+            return LegalTime(last.at, last.channel, last.source, "L10", standing=False)
+        first_failed = next((sending for sending in self.sendings if sending.failed is not None), None)
+        boxes = [sending for sending in live if sending.part.startswith("placement/")]
+        chosen = next((sending for sending in boxes if sending.channel in primary), min(live, key=_when))
+        if first_failed is not None and first_failed.at <= chosen.at:
+            rule = "L8"  # It could not be delivered; the second sending counts.
+        elif len(boxes) > 1 and chosen.channel in primary:
+            rule = "L10-several"
+        else:
+            rule = "L10"
+        return LegalTime(chosen.at, chosen.channel, chosen.source, rule, standing=True)
+
+
+def _when(sending: Sending) -> datetime:
+    return sending.at
+
+
+_UNTOUCHED = frozenset({PlacementState.CHECKING, PlacementState.PLANNED, PlacementState.STANDBY})
+_UNTOUCHED_LETTERS = frozenset({LetterState.PLANNED, LetterState.BLOCKED})
+_NOTICE_OUTCOMES: Mapping[NoticeState, Outcome] = {
+    NoticeState.SENT: Outcome.NOTICED,
+    NoticeState.WAIVED: Outcome.NOTICE_WAIVED,
+    NoticeState.BY_BOX: Outcome.NOTICE_BY_BOX,
+    NoticeState.IMPOSSIBLE: Outcome.NOTICE_IMPOSSIBLE,
+}
+
+
+def placement_part(channel: str) -> str:
+    """Name the part of a delivery that places it in this channel."""
+    return f"placement/{channel}"
+
+
+def notice_part(channel: str) -> str:
+    """Name the part of a delivery that tells of the placement in this channel."""
+    return f"notice/{channel}"
+
+
+def letter_part(index: int) -> str:
+    """Name the part of a delivery that is this letter."""
+    return f"letter/{index}"

@@ -1,0 +1,334 @@
+"""Placements (L6, L8, L10): the message itself in a box or by e-mail, and the next route when that fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from bode.domain import events as ev
+from bode.domain.bounces import Verdict
+from bode.domain.decision import Action, AlarmKind, Story
+from bode.domain.events import RefusalKind, TimeSource
+from bode.domain.letters import order_letter
+from bode.domain.notices import arrange_notices
+from bode.domain.parts import (
+    OPEN_PLACEMENTS,
+    AttentionReason,
+    LetterKind,
+    LetterReason,
+    Placement,
+    Sending,
+    placement_part,
+)
+from bode.domain.parts import PlacementState as P
+from bode.domain.policy import ChannelKind, pick, spread
+
+_PlacementEvent = (
+    ev.ReachabilityChecked
+    | ev.Placed
+    | ev.PlacementPending
+    | ev.PlacementRefused
+    | ev.PlacementUnavailable
+    | ev.PlacementUnknown
+    | ev.PlacementAbsent
+    | ev.CarrierBounced
+    | ev.Opened
+)
+
+
+def on_placement(story: Story, event: _PlacementEvent) -> None:  # noqa: C901, PLR0912 - the table of allowed moves
+    placement = story.delivery.placement(event.channel)
+    if placement is None:
+        story.recorded(type(event).__name__, channel=event.channel)
+        return
+    part = placement_part(placement.channel)
+    match placement.state, event:
+        case P.CHECKING, ev.ReachabilityChecked():
+            _checked(story, placement, event)
+        case ((P.CHECKING | P.PLANNED | P.PENDING | P.UNKNOWN | P.HELD), ev.Placed()):
+            _placed(story, placement, event)
+        case ((P.REFUSED | P.RETURNED), ev.Placed()):
+            # The box says it is there after it said no. It may be true, and a letter may be on its way: a person looks.
+            story.recorded("Placed", channel=placement.channel, code=event.code)
+            story.attend(part, AttentionReason.CONTRADICTION)
+        case ((P.PLANNED | P.UNKNOWN | P.PENDING), ev.PlacementPending()):
+            _pending(story, placement, event)
+        case ((P.CHECKING | P.PLANNED | P.PENDING | P.UNKNOWN), ev.PlacementRefused()):
+            _refused(story, placement, event)
+        case ((P.CHECKING | P.PLANNED | P.PENDING), ev.PlacementUnavailable()):
+            _unavailable(story, placement, event.code, event.retry_after)
+        case ((P.PLANNED | P.UNKNOWN | P.PENDING), ev.PlacementUnknown()):
+            _unknown(story, placement, event.code, event.call)
+        case P.UNKNOWN, ev.PlacementUnavailable():
+            # This call placed nothing; the earlier one still may have.
+            _unknown(story, placement, event.code, placement.call)
+        case ((P.UNKNOWN | P.PENDING), ev.PlacementAbsent()):
+            story.fact("outcome.reconciled", "L6", part=part, outcome="absent", code=event.code)
+            story.settle(part)
+            again = story.put(replace(placement, state=P.PLANNED, receipt=None, call=None))
+            plan_placement(story, again, story.now)
+        case ((P.PLANNED | P.PLACED), ev.CarrierBounced()):
+            _carrier_bounced(story, placement, event.bounce)
+        case P.PLACED, ev.Opened():
+            story.fact("ContentAccessTracking", "L12", part=part, at=event.at, source=TimeSource.OTHER_SIDE)
+            if story.delivery.opened_at is None:
+                story.delivery = replace(story.delivery, opened_at=event.at)
+        case _, ev.CarrierBounced():
+            story.bounced(part, event.bounce, moved=False)
+        case _:
+            story.recorded(type(event).__name__, channel=placement.channel, state=placement.state)
+
+
+def plan_placement(story: Story, placement: Placement, due_at: datetime, call: str | None = None) -> None:
+    """Plan the next call for a placement: a check first where its consent asks for one."""
+    action = Action.CHECK if placement.state is P.CHECKING else Action.PLACE
+    story.step(
+        placement_part(placement.channel),
+        action,
+        placement.channel,
+        due_at,
+        # Nothing in law says when a message must be placed; the order is that of the moment it was due.
+        deadline_at=story.brief.starts_at + story.policy.notice_within,
+        call=call,
+    )
+
+
+def _checked(story: Story, placement: Placement, event: ev.ReachabilityChecked) -> None:
+    """L1: a box's own answer makes a channel usable, for a limited time."""
+    if event.reachable is None:
+        _unavailable(story, placement, event.code or "check_failed", None)
+        return
+    story.fact(
+        "channel.decision",
+        "L1",
+        part=placement_part(placement.channel),
+        at=event.checked_at,
+        source=TimeSource.OTHER_SIDE,
+        reachable=event.reachable,
+        code=event.code,
+    )
+    if not event.reachable:
+        story.put(replace(placement, state=P.REFUSED, code=event.code or "not_reachable"))
+        _next_route(story, LetterReason.NO_CHANNEL)
+        return
+    reachable = story.put(replace(placement, state=P.PLANNED, checked_at=event.checked_at, first_tried_at=None))
+    plan_placement(story, reachable, story.now)
+
+
+def _placed(story: Story, placement: Placement, event: ev.Placed) -> None:
+    """L10: this is the moment of sending. A box placement starts its own 48-hour clock (L3)."""
+    part = placement_part(placement.channel)
+    channel = story.policy.channels.get(placement.channel)
+    is_box = channel is None or channel.kind is ChannelKind.BOX
+    if placement.state is P.UNKNOWN:
+        story.fact("outcome.reconciled", "L6", part=part, outcome="placed", code=event.code)
+    story.settle(part)
+    story.put(
+        replace(
+            placement,
+            state=P.PLACED,
+            attempts=placement.attempts + 1,
+            placed_at=event.at,
+            receipt=event.receipt or placement.receipt,
+            code=event.code,
+        )
+    )
+    story.sent(Sending(placement.channel, part, event.at, event.source))
+    story.fact(
+        # An SMTP 250 is a relay to a system that is no registered delivery service, never a hand-over (L10).
+        "ContentConsignment" if is_box else "RelayToNonERDS",
+        "L6",
+        "L10",
+        part=part,
+        at=event.at,
+        source=event.source,
+        receipt=event.receipt,
+        code=event.code,
+        already=event.already,
+        more=story.legal_facts(),
+    )
+    arrange_notices(story)
+
+
+def _pending(story: Story, placement: Placement, event: ev.PlacementPending) -> None:
+    """L10: a receipt for a batch is no accessibility. Ask for the result; never guess it."""
+    part = placement_part(placement.channel)
+    first = placement.state is not P.PENDING
+    if first:
+        story.fact("placement.pending", "L6", "L10", part=part, receipt=event.receipt, code=event.code)
+    polls = 1 if first else placement.polls + 1
+    since = story.now if first or placement.first_tried_at is None else placement.first_tried_at
+    story.put(
+        replace(
+            placement,
+            state=P.PENDING,
+            receipt=event.receipt,
+            call=None,
+            polls=polls,
+            attempts=placement.attempts + first,
+            first_tried_at=since,
+        )
+    )
+    overdue = since + story.policy.result_overdue
+    story.step(
+        part,
+        Action.LOOKUP,
+        placement.channel,
+        story.now + spread(pick(story.policy.result_polls, polls), story.brief.message_id, polls),
+        deadline_at=story.brief.starts_at + story.policy.notice_within,
+        wake_at=overdue if overdue > story.now else None,
+    )
+
+
+def _refused(story: Story, placement: Placement, event: ev.PlacementRefused) -> None:
+    """L6: what a refusal is about decides what follows."""
+    part = placement_part(placement.channel)
+    story.fact(
+        "ContentConsignmentFailure",
+        "L6",
+        part=part,
+        source=TimeSource.OTHER_SIDE,
+        code=event.code,
+        kind=event.kind,
+        sealed={"text": event.text} if event.text else {},
+    )
+    match event.kind:
+        case RefusalKind.ADDRESSEE | RefusalKind.CONTENT:
+            if event.kind is RefusalKind.CONTENT:
+                story.alarm(AlarmKind.CONTENT_REFUSED, placement.channel, event.code)
+            story.settle(part)
+            story.put(replace(placement, state=P.REFUSED, attempts=placement.attempts + 1, code=event.code))
+            _next_route(story, LetterReason.BOX_REFUSED)
+        case RefusalKind.CONFIGURATION:
+            # Ours to repair: the lane stops, and nobody gets a letter for it. The work waits for the lane to start.
+            story.alarm(AlarmKind.LANE_STOPPED, placement.channel, event.code, stop=True)
+            state = P.PLANNED if placement.state is P.PENDING else placement.state
+            waiting = story.put(replace(placement, state=state, code=event.code, first_tried_at=None))
+            call = placement.call if state is P.UNKNOWN else None
+            plan_placement(story, waiting, story.now + pick(story.policy.placement_retries, 1), call)
+        case RefusalKind.DEFECT | RefusalKind.UNRECOGNISED:
+            defect = event.kind is RefusalKind.DEFECT
+            if defect:
+                story.alarm(AlarmKind.LANE_STOPPED, placement.channel, event.code, stop=True)
+            story.put(replace(placement, state=P.HELD, attempts=placement.attempts + 1, code=event.code))
+            story.close(part)
+            story.attend(part, AttentionReason.DEFECT if defect else AttentionReason.UNRECOGNISED)
+        case _:
+            assert_never(event.kind)
+
+
+def _unavailable(story: Story, placement: Placement, code: str, retry_after: float | None) -> None:
+    """L6: send again, with the same message id, until patience ends; then the next route."""
+    part = placement_part(placement.channel)
+    attempts = placement.attempts + 1
+    first = placement.first_tried_at or story.now
+    again = replace(placement, attempts=attempts, first_tried_at=first, code=code)
+    if again.state is P.PENDING:  # A definite result: not placed. The next call is a new one.
+        again = replace(again, state=P.PLANNED, receipt=None, call=None, polls=0, first_tried_at=story.now)
+        story.settle(part)
+    if story.now - first >= story.policy.placement_patience:
+        story.fact("ContentConsignmentFailure", "L6", part=part, code=code, kind="unavailable", final=True)
+        story.put(replace(again, state=P.REFUSED))
+        _next_route(story, LetterReason.BOX_REFUSED)
+        return
+    wait = spread(pick(story.policy.placement_retries, attempts), story.brief.message_id, attempts)
+    if retry_after is not None:
+        wait = max(wait, timedelta(seconds=min(retry_after, 86_400.0)))
+    story.fact("ContentConsignmentFailure", "L6", part=part, code=code, kind="unavailable", attempt=attempts)
+    plan_placement(story, story.put(again), story.now + wait)
+
+
+def _unknown(story: Story, placement: Placement, code: str, call: str | None) -> None:
+    """Say what is unknown: ask the other side by our own id before anything is sent again."""
+    part = placement_part(placement.channel)
+    channel = story.policy.channels.get(placement.channel)
+    attempts = placement.attempts + 1
+    first = placement.first_tried_at or story.now
+    wait = spread(pick(story.policy.placement_retries, attempts), story.brief.message_id, attempts)
+    deadline_at = story.brief.starts_at + story.policy.notice_within
+    if placement.state is P.PENDING:
+        # The question failed, not the placement: ask again.
+        story.put(replace(placement, polls=placement.polls + 1))
+        overdue = first + story.policy.result_overdue
+        story.step(
+            part,
+            Action.LOOKUP,
+            placement.channel,
+            story.now + wait,
+            deadline_at=deadline_at,
+            wake_at=overdue if overdue > story.now else None,
+        )
+        return
+    if placement.state is not P.UNKNOWN:
+        story.fact("outcome.unknown", "L6", part=part, code=code, call=call)
+    call = call or placement.call
+    story.put(replace(placement, state=P.UNKNOWN, attempts=attempts, first_tried_at=first, code=code, call=call))
+    if channel is not None and channel.repeat_is_recognised:
+        story.step(part, Action.PLACE, placement.channel, story.now + wait, deadline_at=deadline_at, call=call)
+    elif channel is not None and channel.can_lookup:
+        story.step(part, Action.LOOKUP, placement.channel, story.now + wait, deadline_at=deadline_at, call=call)
+    else:
+        # A mail that may have left cannot be asked after. A person decides; it is never sent twice on a guess.
+        story.close(part)
+        story.attend(part, AttentionReason.OUTCOME_UNKNOWN)
+        return
+    if story.now - first >= story.policy.placement_patience:
+        story.attend(part, AttentionReason.OUTCOME_UNKNOWN)
+
+
+def _carrier_bounced(story: Story, placement: Placement, bounce: ev.Bounce) -> None:
+    """L6, L8: the message itself came back. A later permanent bounce wins over an earlier success."""
+    part = placement_part(placement.channel)
+    if bounce.verdict is Verdict.NOT_A_BOUNCE:
+        story.bounced(part, bounce, moved=False)
+        if placement.state is P.PLANNED:  # An answer while sending that is no refusal is no success either.
+            plan_placement(story, placement, story.now + story.policy.relay_retry)
+        return
+    story.bounced(part, bounce, moved=True)
+    attempts = placement.attempts + (placement.state is P.PLANNED)
+    first = placement.first_tried_at or placement.placed_at or story.now
+    if placement.state is P.PLACED:
+        story.failed(part, bounce.reason)
+    if bounce.verdict is Verdict.SENDER:
+        story.alarm(AlarmKind.LANE_STOPPED, placement.channel, bounce.rule, stop=True)
+    out_of_patience = story.now - first >= story.policy.placement_patience
+    if bounce.verdict is Verdict.HARD or out_of_patience:
+        story.fact("RelayToNonERDSFailure", "L6", part=part, reason=bounce.reason, rule=bounce.rule, final=True)
+        ended = P.RETURNED if placement.state is P.PLACED else P.REFUSED
+        story.put(replace(placement, state=ended, attempts=attempts, first_tried_at=first, code=bounce.reason))
+        _next_route(story, LetterReason.MAIL_RETURNED)
+        return
+    again = story.put(replace(placement, state=P.PLANNED, attempts=attempts, first_tried_at=first, code=bounce.reason))
+    wait = spread(pick(story.policy.placement_retries, attempts), story.brief.message_id, attempts)
+    plan_placement(story, again, story.now + wait)
+
+
+def _next_route(story: Story, reason: LetterReason) -> None:
+    """L6: after a permanent failure the next channel; after the last one a letter with the message itself."""
+    placements = story.delivery.placements
+    if any(placement.state is P.PLACED for placement in placements):
+        arrange_notices(story)  # L5: the duty to tell may move to the other box.
+        return
+    if any(placement.state in OPEN_PLACEMENTS for placement in placements):
+        return
+    standby = next((placement for placement in placements if placement.state is P.STANDBY), None)
+    if standby is not None:
+        story.fact("channel.decision", "L6", part=placement_part(standby.channel), chosen=standby.channel)
+        plan_placement(story, story.put(replace(standby, state=P.PLANNED)), story.now)
+        return
+    if not any(letter.kind is LetterKind.MESSAGE for letter in story.delivery.letters):
+        order_letter(story, LetterKind.MESSAGE, reason, about=None)
+
+
+def on_placement_worker_lost(story: Story, placement: Placement, code: str, call: str | None) -> None:
+    """Find out what a worker did that died with this placement in hand: it may have been placed."""
+    match placement.state:
+        case P.CHECKING:
+            plan_placement(story, placement, story.now)
+        case P.PLANNED | P.UNKNOWN | P.PENDING:
+            _unknown(story, placement, code, call)
+        case P.STANDBY | P.HELD | P.PLACED | P.RETURNED | P.REFUSED | P.CANCELLED:
+            story.recorded("LeaseExpired", channel=placement.channel, state=placement.state)
+        case _:
+            assert_never(placement.state)

@@ -20,9 +20,12 @@ LOOPBACK: Final = "127.0.0.1"
 async def serve(app: Any, *, port: int = 0) -> AsyncGenerator[str]:
     """Serve an ASGI app on 127.0.0.1 in the running loop and give its address; port 0 takes a free one.
 
-    uvicorn's own `serve` would take over SIGINT and SIGTERM from whoever embeds this, so its three parts are called here.
+    uvicorn's own `serve` would take SIGINT and SIGTERM from whoever embeds this, so its parts are called here. Its own
+    `shutdown` always waits a tenth of a second for clients that are gone already, so stopping is done here as well: at
+    once, answers under way are cut off.
     """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # With the protocol named, asyncio switches Nagle's delay off: 40 ms less for every answer.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((LOOPBACK, port))
     config = uvicorn.Config(
@@ -31,7 +34,6 @@ async def serve(app: Any, *, port: int = 0) -> AsyncGenerator[str]:
         log_level="critical",
         access_log=False,
         ws="none",
-        timeout_graceful_shutdown=1,
     )
     config.load()
     server = uvicorn.Server(config)
@@ -42,8 +44,21 @@ async def serve(app: Any, *, port: int = 0) -> AsyncGenerator[str]:
         yield f"http://{LOOPBACK}:{listener.getsockname()[1]}"
     finally:
         ticking.cancel()
+        await _stop(server)
         await asyncio.gather(ticking, return_exceptions=True)
-        await server.shutdown(sockets=[listener])
+
+
+async def _stop(server: uvicorn.Server) -> None:
+    for listening in server.servers:
+        listening.close()
+    for connection in list(server.server_state.connections):
+        connection.shutdown()
+    for task in list(server.server_state.tasks):
+        task.cancel()
+    async with asyncio.timeout(1):
+        while server.server_state.connections or server.server_state.tasks:  # noqa: ASYNC110  uvicorn sets no event
+            await asyncio.sleep(0.001)
+    await server.lifespan.shutdown()
 
 
 # ----------------------------------------------------------------------------------------------- doing wrong on command
@@ -69,7 +84,7 @@ class Misbehaviour:
         self._orders: list[Order] = []
 
     def give(self, order: Order) -> None:
-        """Take a command. `http-NNN` and `vraag-http-NNN` stand for any status; another unknown word is a ValueError."""
+        """Take a command. `http-NNN` and `vraag-http-NNN` are any status; another unknown word is a ValueError."""
         words = order.gedrag.removeprefix("vraag-")
         known = order.gedrag in self._allowed or (words.startswith("http-") and words[5:].isdigit())
         if not known:

@@ -19,6 +19,7 @@ _DOMAIN = re.compile(
     r"|\[(?:IPv6:)?[0-9A-Fa-f:.]+\]"
 )
 _LOOKS_LIKE_ADDRESS = re.compile(r'<?(?:"[^"]*"|[^\s<>"@]+)@[^\s<>@]+>?')
+_PLAIN_XTEXT = re.compile(r"[!-*,-<>-~]*")
 _SHORTEST_TELLING_LOCAL_PART = 3
 
 
@@ -73,4 +74,6 @@ def without_addresses(text: str, recipient: Mailbox) -> str:
 
 def xtext(value: str) -> str:
     """Encode a value for a DSN parameter (RFC 3461, section 4)."""
+    if _PLAIN_XTEXT.fullmatch(value):
+        return value
     return "".join(char if "!" <= char <= "~" and char not in "+=" else f"+{ord(char):02X}" for char in value)

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import aiosmtplib
 
-from bode_adapters.contract import Answer, MailRefused, Refused, RefusalKind, Unavailable, Unknown
+from bode_adapters.contract import Answer, MailRefused, RefusalKind, Refused, Unavailable, Unknown
 from bode_adapters.email.address import Mailbox, without_addresses
 
 
@@ -75,7 +75,7 @@ class ReplyError(Exception):
 
 
 FAILURES = (aiosmtplib.SMTPException, OSError, LocalRefusalError, ReplyError)
-"""All that can go wrong between us and a relay; `answer` knows each. An OSError may be TLS, the name service, a socket."""
+"""All that can go wrong between us and a relay; `answer` knows each. An OSError may be TLS, a name, a socket."""
 
 _CODES = range(200, 600)
 

@@ -11,6 +11,7 @@ import contextlib
 import ssl
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import aiosmtplib
 from aiosmtplib.protocol import SMTPProtocol
@@ -61,6 +62,8 @@ class Connection:
         self.mta = settings.host
         """The relay's name for itself once it said so."""
         self.idle_since = 0.0
+        self._writer: asyncio.StreamWriter | None = None
+        """Only for its `drain`, which aiosmtplib's protocol supports."""
         self._settled = False
         """Every command got its reply: only then may the line be kept."""
         self._clean = True
@@ -83,6 +86,10 @@ class Connection:
             if not self._client.supports_extension("auth"):
                 raise LocalRefusalError("auth:not_offered")
             await self._client.login(self._settings.username, self._settings.password)
+        if isinstance(self._client.transport, asyncio.WriteTransport) and self._client.protocol is not None:
+            # Kept as long as the line: a StreamWriter closes its transport when it is let go.
+            loop = asyncio.get_running_loop()
+            self._writer = asyncio.StreamWriter(self._client.transport, self._client.protocol, None, loop)
         self._settled = True
 
     async def _greet(self) -> None:
@@ -128,6 +135,8 @@ class Connection:
         self._settled = False
         reply = await self._transfer(mail.data)
         self._settled = True
+        if reply.code == aiosmtplib.SMTPStatus.domain_unavailable:  # 421: the relay closes, and so do we
+            self.abort()
         if reply.code not in range(200, 300):
             raise ReplyError(reply.code, reply.message)
         self._clean = True
@@ -185,23 +194,28 @@ class Connection:
             return await self._transfer_in_blocks(protocol, data)
 
     async def _transfer_in_blocks(self, protocol: SMTPProtocol, data: bytes) -> aiosmtplib.SMTPResponse:
-        transport = self._client.transport
-        if not isinstance(transport, asyncio.WriteTransport):
+        if self._writer is None:
             raise aiosmtplib.SMTPServerDisconnected("Connection lost")
         reply = asyncio.ensure_future(protocol.read_response())
+        waiting: set[asyncio.Future[Any]] = {reply}
         try:
-            last = len(data) - BLOCK
+            last = (len(data) - 1) // BLOCK * BLOCK
             for start in range(0, last, BLOCK):
                 protocol.write(data[start : start + BLOCK])
-                await _drained(transport, reply)
+                drained = asyncio.ensure_future(self._writer.drain())
+                waiting.add(drained)
+                await asyncio.wait((reply, drained), return_when=asyncio.FIRST_COMPLETED)
                 if reply.done():
-                    return await reply
+                    return reply.result()
+                waiting.discard(drained)
+                drained.result()
             self.phase = Phase.AFTER_DOT
-            protocol.write(data[len(range(0, last, BLOCK)) * BLOCK :])
+            protocol.write(data[last:])
             return await reply
         finally:
-            if not reply.done():
-                reply.cancel()
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     async def close(self) -> None:
         """Say QUIT if the line is in a state to, and close it; what the relay says to that does not matter."""

@@ -16,7 +16,7 @@ from functools import lru_cache
 from urllib.parse import quote
 from uuid import UUID
 
-from bode_adapters.contract import BoxMessage, Document, NoticeMail, Sender
+from bode_adapters.contract import BoxMessage, Document, NoticeMail
 from bode_adapters.email.address import Mailbox
 
 _HEAD = (
@@ -29,7 +29,7 @@ _HEAD = (
     b"Auto-Submitted: auto-generated\r\n"  # RFC 3834: no out-of-office reply comes back
     b"X-Auto-Response-Suppress: OOF\r\n"  # the same in Exchange's words; never DR or NDR, which are DSNs
 )
-_TEXT = b"Content-Type: text/%b; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n%b\r\n"
+_TEXT = b"Content-Type: text/%b; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n%b"
 # "=_" can stand in neither quoted-printable nor base64, so no part can hold its own boundary (RFC 2045, section 6.7).
 _MULTIPART = b'Content-Type: multipart/%b; boundary="=_%b"\r\n\r\n'
 _PART = b"--=_%b\r\n"
@@ -62,7 +62,7 @@ def message_id(item: UUID, sender: Mailbox) -> str:
 
 def notice(mail: NoticeMail, *, sender: Mailbox, to: Mailbox, at: datetime) -> bytes:
     """Build a notice: plain text, with HTML beside it where the notice has it (multipart/alternative)."""
-    head = _head(mail.id, mail.sender, sender, to, mail.subject, at)
+    head = _head(mail, _repeated(mail.subject), sender=sender, to=to, at=at)
     plain = _TEXT % (b"plain", _quoted_printable(mail.text))
     if mail.html is None:
         return head + plain
@@ -74,7 +74,7 @@ def notice(mail: NoticeMail, *, sender: Mailbox, to: Mailbox, at: datetime) -> b
 
 def carried(message: BoxMessage, *, sender: Mailbox, to: Mailbox, at: datetime) -> bytes:
     """Build a message with its documents attached (multipart/mixed)."""
-    head = _head(message.id, message.sender, sender, to, message.subject, at)
+    head = _head(message, unstructured(message.subject), sender=sender, to=to, at=at)
     plain = _TEXT % (b"plain", _quoted_printable(message.text))
     if not message.documents:
         return head + plain
@@ -87,13 +87,13 @@ def carried(message: BoxMessage, *, sender: Mailbox, to: Mailbox, at: datetime) 
     return b"".join(pieces)
 
 
-def _head(item: UUID, body: Sender, sender: Mailbox, to: Mailbox, subject: str, at: datetime) -> bytes:
+def _head(item: NoticeMail | BoxMessage, subject: bytes, *, sender: Mailbox, to: Mailbox, at: datetime) -> bytes:
     return _HEAD % (
-        _from(body.name, str(sender)),
+        _from(item.sender.name, str(sender)),
         str(to).encode(),
-        unstructured(subject),
+        subject,
         _date(at),
-        message_id(item, sender).encode("ascii"),
+        message_id(item.id, sender).encode("ascii"),
     )
 
 
@@ -134,6 +134,12 @@ def unstructured(text: str) -> bytes:
     return "\r\n ".join(lines).encode("ascii")
 
 
+@lru_cache(maxsize=256)
+def _repeated(subject: str) -> bytes:
+    """Do the same for a notice's subject, which is Bode's own and one of a few. A message's subject is not kept."""
+    return unstructured(subject)
+
+
 def _one_line(text: str) -> str:
     """Leave no control character and no line end of any script: this is what makes a second header impossible."""
     return " ".join(text.translate(_CONTROLS).split())
@@ -159,6 +165,8 @@ def _encoded_words(text: str) -> str:
 def _quoted_printable(text: str) -> bytes:
     if "\r" in text:
         text = _LINE_ENDS.sub("\n", text)
+    if not text.endswith("\n"):
+        text += "\n"  # always one at least: b2a_qp makes its soft line breaks like the first hard one it sees
     return b2a_qp(text.replace("\n", "\r\n").encode("utf-8", "replace"))
 
 
@@ -170,7 +178,7 @@ def _document(document: Document) -> bytes:
 
 
 def _file_name(name: str) -> bytes:
-    """Give the `filename` parameter (RFC 2183), in pieces (RFC 2231) where it is long or not ASCII. No path survives."""
+    """Give the `filename` parameter (RFC 2183), in pieces (RFC 2231) where long or not ASCII. No path survives."""
     name = _one_line(name).replace("/", "_").replace("\\", "_") or "document"
     if name.isascii() and len(name) <= _LINE - len('filename=""') and '"' not in name:
         return f'filename="{name}"'.encode("ascii")

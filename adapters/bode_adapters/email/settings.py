@@ -77,7 +77,7 @@ class SmtpSettings:
             helo_name=_text(table, "helo_name"),
         )
         if table:
-            unknown = sorted(table)[0]
+            unknown = min(table)
             raise SettingError(unknown, "given", "a key that this adapter knows, or nothing")
         if (read.username is None) != (read.password is None):
             missing = "password" if read.password is None else "username"

@@ -1,4 +1,4 @@
-"""What the gateway's and the Berichtenbox's words mean for us: all of them, in the tables of this file and nowhere else."""
+"""What the words of the gateway and the Berichtenbox mean for us: all of them, in the tables of this file only."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -10,8 +10,8 @@ from bode_adapters.contract import (
     BoxMessage,
     Pending,
     Placed,
-    Refused,
     RefusalKind,
+    Refused,
     TimeSource,
     Unavailable,
     Unknown,
@@ -30,7 +30,11 @@ POST_STATUSES: Final[Mapping[int, Answer]] = {
     404: Refused("http_404", RefusalKind.CONFIGURATION, "there is no gateway at base_url"),
     405: Refused("http_405", RefusalKind.CONFIGURATION, "there is no gateway at base_url"),
     # Ten messages of 500 kB are within the contract, so a limit below that is set wrong; no message is to blame.
-    413: Refused("http_413", RefusalKind.CONFIGURATION, "something before the gateway takes less than the contract allows"),
+    413: Refused(
+        "http_413", RefusalKind.CONFIGURATION, "something before the gateway takes less than the contract allows"
+    ),
+    # It waited in vain for the rest of the request.
+    408: Unavailable("http_408"),
     429: Unavailable("http_429"),
     503: Unavailable("http_503"),
 }
@@ -93,7 +97,7 @@ class CallStage(StrEnum):
 STAGES: Final[Mapping[str, CallStage]] = {
     "RECEIVED": CallStage.UNDER_WAY,
     "IN_PROGRESS": CallStage.UNDER_WAY,
-    # The contract does not explain it. Read as: the Berichtenbox acknowledged the call, which is not accessibility (L10).
+    # The contract does not explain it. Read as: the Berichtenbox acknowledged the call, which is not placed (L10).
     "DELIVERED": CallStage.UNDER_WAY,
     "FAILED": CallStage.FAILED,
     "REPORT": CallStage.REPORTED,
@@ -108,7 +112,7 @@ def from_status(status: wire.Status, message: BoxMessage, *, receipt: str, now: 
     processed = status.context.processed if status.context is not None else None
     if processed is not None and processed.results:
         results = [result for result in processed.results if result.bericht_id.lower() == str(message.id)]
-        return _from_results(results, _moment(processed, message, now=now))
+        return _from_results(results, _moment(processed, message, now=now), receipt=receipt)
     word = status.status if status.status is not None else ""
     match STAGES.get(word):
         case CallStage.UNDER_WAY:
@@ -126,32 +130,34 @@ def from_status(status: wire.Status, message: BoxMessage, *, receipt: str, now: 
             assert_never(never)
 
 
-def _from_results(results: Sequence[wire.Result], moment: tuple[datetime, TimeSource]) -> Answer:
+def _from_results(results: Sequence[wire.Result], moment: tuple[datetime, TimeSource], *, receipt: str) -> Answer:
     """Tell what the results for one message say: normally one, but none and several have been seen elsewhere."""
     codes = list(dict.fromkeys(result.code if result.code is not None else "" for result in results))
     if not codes:
         return Unknown("not_in_result")
     if len(codes) == 1:
-        return _from_code(codes[0], moment)
-    answers = [_from_code(code, moment) for code in codes]
+        return _from_code(codes[0], moment, receipt=receipt)
+    answers = [_from_code(code, moment, receipt=receipt) for code in codes]
     if all(isinstance(answer, Placed) for answer in answers):
         # `Verwerkt` and then `BerichtBestaatAl` for the same id: placed by this very call.
         return min(answers, key=lambda answer: isinstance(answer, Placed) and answer.already)
-    return Refused("+".join(raw_word(code) for code in codes), RefusalKind.UNRECOGNISED, "the results contradict each other")
+    return Refused(
+        "+".join(raw_word(code) for code in codes), RefusalKind.UNRECOGNISED, "the results contradict each other"
+    )
 
 
-def _from_code(code: str, moment: tuple[datetime, TimeSource]) -> Answer:
+def _from_code(code: str, moment: tuple[datetime, TimeSource], *, receipt: str) -> Answer:
     at, source = moment
     meaning = RESULTS.get(code, RefusalKind.UNRECOGNISED)
     if isinstance(meaning, RefusalKind):
         return Refused(raw_word(code) or "empty", meaning, WORDS[meaning])
     match meaning:
         case Meaning.PLACED:
-            return Placed(at=at, source=source, code=code)
+            return Placed(at=at, source=source, receipt=receipt, code=code)
         case Meaning.ALREADY_PLACED:
             # The moment is that of this report. The message was accessible before it; the later moment is the careful
             # one, as a term counts from it.
-            return Placed(at=at, source=source, code=code, already=True)
+            return Placed(at=at, source=source, receipt=receipt, code=code, already=True)
         case Meaning.NOT_NOW:
             return Unavailable(code)
         case _ as never:

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Final, Self
 from urllib.parse import quote
 from uuid import UUID
@@ -21,8 +22,8 @@ from bode_adapters.contract import (
     IdentifierKind,
     Pending,
     Reachability,
-    Refused,
     RefusalKind,
+    Refused,
     Sender,
     Unknown,
 )
@@ -181,7 +182,7 @@ class MijnOverheidBox:
         if response.is_success:
             status_id = _status_id(response)
             return Pending(receipt=status_id) if status_id is not None else Unknown("unreadable_answer")
-        if response.status_code == httpx.codes.CONFLICT:
+        if response.status_code == HTTPStatus.CONFLICT:
             # This batch was sent before, whatever we remember of it; the first call's result is what counts.
             status_id = _status_id(response)
             return Pending(receipt=status_id, code="http_409") if status_id is not None else Unknown("http_409")
@@ -197,7 +198,7 @@ class MijnOverheidBox:
                 return msgspec.json.decode(response.content, type=wire.Status)
             except msgspec.MsgspecError:
                 return Pending(receipt=receipt, code="unreadable_answer")
-        if response.status_code == httpx.codes.NOT_FOUND and _is_fault(response):
+        if response.status_code == HTTPStatus.NOT_FOUND and _is_fault(response):
             return Absent("http_404")
         # A question that failed says nothing about the message: it is as pending as before.
         still_pending = Pending(receipt=receipt, code=f"http_{response.status_code}")

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Final
 
-from bode_adapters.contract import BoxMessage, IdentifierKind, Refused, RefusalKind
+from bode_adapters.contract import BoxMessage, IdentifierKind, RefusalKind, Refused
 
 CHANNEL: Final = "mijnoverheid"
 """The key of a sender's message type in `Sender.box_types`."""
@@ -21,7 +22,7 @@ DOCUMENTS_BYTES: Final = 500_000
 """500 kB together, before base64. Whether that is 500 000 or 512 000 is written nowhere: the smaller is safe."""
 
 _BSN: Final = re.compile(r"[0-9]{9}")
-_NOT_IN_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_NOT_IN_XML: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """Characters that XML cannot hold (XML 1.0, 2.2), as a vertical tab out of a word processor. The gateway makes XML of a
 message, so one of these would come back as a defect of ours and stop everybody's messages."""
 _LINE_BREAK: Final = re.compile(r"\r\n|\r|\n")
@@ -34,10 +35,10 @@ def text_as_sent(message: BoxMessage) -> str:
 
 def over_limit(message: BoxMessage) -> Refused | None:
     """Give the first limit a message breaks, if any; the same message always gets the same answer."""
-    return next(_broken(message), None)
+    return next(chain(_addressing(message), _words(message), _documents(message)), None)
 
 
-def _broken(message: BoxMessage) -> Iterator[Refused]:
+def _addressing(message: BoxMessage) -> Iterator[Refused]:
     if message.addressee.kind is not IdentifierKind.BSN:
         # Companies and other legal persons have no MijnOverheid.
         yield Refused("limiet:addressee_kind", RefusalKind.ADDRESSEE, "the Berichtenbox knows addressees by BSN only")
@@ -51,15 +52,21 @@ def _broken(message: BoxMessage) -> Iterator[Refused]:
             RefusalKind.CONFIGURATION,
             f"the sender's message type for {CHANNEL} has {len(message_type)} characters; it needs 1 to {MESSAGE_TYPE}",
         )
+
+
+def _words(message: BoxMessage) -> Iterator[Refused]:
     if not 1 <= len(message.subject) <= SUBJECT:
         yield _content("subject", f"the subject has {len(message.subject)} characters; it needs 1 to {SUBJECT}")
     if (length := len(text_as_sent(message))) > TEXT:
         yield _content("text", f"the text has {length} characters, line breaks as two; at most {TEXT} are taken")
+    if (length := len(message.reference)) > REFERENCE:
+        yield _content("reference", f"the reference has {length} characters; at most {REFERENCE} are taken")
     written = (message.subject, message.text, message.reference, *(document.name for document in message.documents))
     if any(map(_NOT_IN_XML.search, written)):
         yield _content("characters", "there is a control character in it that the Berichtenbox cannot take")
-    if len(message.reference) > REFERENCE:
-        yield _content("reference", f"the reference has {len(message.reference)} characters; at most {REFERENCE} are taken")
+
+
+def _documents(message: BoxMessage) -> Iterator[Refused]:
     if len(message.documents) > DOCUMENTS:
         yield _content("documents", f"there are {len(message.documents)} documents; at most {DOCUMENTS} are taken")
     if any(document.media_type != "application/pdf" for document in message.documents):
@@ -67,7 +74,9 @@ def _broken(message: BoxMessage) -> Iterator[Refused]:
     if any(not 1 <= len(document.name) <= DESCRIPTION for document in message.documents):
         yield _content("description", f"a document's name needs 1 to {DESCRIPTION} characters")
     if (size := sum(len(document.content) for document in message.documents)) > DOCUMENTS_BYTES:
-        yield _content("documents_bytes", f"the documents are {size} bytes together; at most {DOCUMENTS_BYTES} are taken")
+        yield _content(
+            "documents_bytes", f"the documents are {size} bytes together; at most {DOCUMENTS_BYTES} are taken"
+        )
 
 
 def _content(field: str, text: str) -> Refused:

@@ -118,7 +118,9 @@ class Call:
 class Refusal(Exception):  # noqa: N818  it is an answer, not a fault
     """An answer of the gateway that is not a success."""
 
-    def __init__(self, status: int, error: str, *, call: Call | None = None, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, error: str, *, call: Call | None = None, headers: dict[str, str] | None = None
+    ) -> None:
         super().__init__(error)
         self.status = status
         self.error = error
@@ -143,7 +145,7 @@ class MockMijnOverheid:
         self.received: list[Bericht] = []
         """Every message of every call taken in, as it came."""
         self.misbehaviour = Misbehaviour([*_AFTER_ACCEPTING, *_ON_THE_CALL, *_ON_THE_RESULT])
-        self._timers: set[asyncio.TimerHandle] = set()
+        self._by_receipt: dict[str, Call] = {}
 
     def take_in(self, batch: str, berichten: Berichten) -> Call:
         """Take a call in; its results follow after the delay, which is real time."""
@@ -157,7 +159,7 @@ class MockMijnOverheid:
             berichten=berichten.Berichten,
             created=self.clock(),
         )
-        self.calls[batch] = call
+        self.calls[batch] = self._by_receipt[call.receipt] = call
         self.received.extend(berichten.Berichten)
         if (order := self.misbehaviour.take(ontvangers=numbers, prefixes=_ON_THE_CALL)) is not None:
             call.order = order.gedrag
@@ -169,10 +171,9 @@ class MockMijnOverheid:
 
     def call_of(self, receipt: str) -> Call:
         """Give the call a statusID was given for."""
-        for call in self.calls.values():
-            if call.receipt == receipt:
-                return call
-        raise Refusal(404, "statusID is not known")
+        if (call := self._by_receipt.get(receipt)) is None:
+            raise Refusal(404, "statusID is not known")
+        return call
 
     def _process(self, call: Call) -> None:
         call.processed = self.clock()
@@ -234,6 +235,8 @@ def create_mock(
         state=State({"mock": mock}, deep_copy=False),
         exception_handlers={Refusal: _refuse},
         openapi_config=None,
+        logging_config=None,
+        request_max_body_size=None,
     )
 
 
@@ -275,9 +278,10 @@ async def _post_messages(request: Request[Any, Any, Any], state: State) -> Respo
 
 
 @get("/api/berichtenbox/v1/status/{status_id:str}")
-async def _get_status(request: Request[Any, Any, Any], state: State, status_id: str) -> Response[bytes]:
+async def _get_status(request: Request[Any, Any, Any], state: State) -> Response[bytes]:
     mock = _mock(state)
     _authorised(request, mock)
+    status_id = str(request.path_params["status_id"])
     try:
         msgspec.convert(status_id, Annotated[str, msgspec.Meta(pattern=_UUID)])
     except msgspec.ValidationError:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from bode_adapters.contract import Answer, Refused, RefusalKind, SettingError, Unavailable, Unknown
+from bode_adapters.contract import Answer, RefusalKind, Refused, SettingError, Unavailable, Unknown
 
 HIDDEN: Final = "(not shown)"
 """Stands where a setting's value would stand, had it not been a secret or something that may be one."""
@@ -85,7 +85,7 @@ class SettingsTable:
     def base_url(self) -> httpx.URL:
         """Take `base_url`: https, or http to this machine itself when `allow_plain_http` says so.
 
-        Plain http anywhere else would carry a citizen's number over the network in the clear: there is no setting for it.
+        Plain http anywhere else would carry a citizen's number in the clear: there is no setting for it.
         """
         needs = "an https address without user, query or fragment"
         plain_http_allowed = self.flag("allow_plain_http")

@@ -170,8 +170,8 @@ def _notice_bounced(story: Story, placement: Placement, notice: Notice, bounce: 
         case _:
             assert_never(bounce.verdict)
     if bounce.verdict is Verdict.SENDER:
-        # A block of our mail says nothing about the addressee: no letters by the thousand, but a stopped lane.
-        story.alarm(AlarmKind.LANE_STOPPED, story.policy.notice_lane, bounce.rule, stop=True)
+        # A block of our mail says nothing about the addressee: no letters by the thousand; operators are told.
+        story.alarm(AlarmKind.SENDER_SIDE, story.policy.notice_lane, bounce.rule)
     if notice.state is N.DUE and bounce.reported:
         story.bounced(part, bounce, moved=False)  # It is to be sent again anyway.
         return

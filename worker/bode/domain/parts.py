@@ -230,6 +230,8 @@ class Outcome(StrEnum):
     """How a delivery ended, or as it stands while it is under way."""
 
     NONE = "none"
+    PLACED = "placed"
+    """In a box; the notice is still to be settled."""
     NOTICED = "noticed"
     """Placed in a box, and the notice left."""
     NOTICE_WAIVED = "notice_waived"
@@ -328,6 +330,8 @@ class Delivery:
         for state, outcome in _NOTICE_OUTCOMES.items():
             if state in states:
                 return outcome
+        if boxes:
+            return Outcome.PLACED
         live = [sending for sending in self.sendings if sending.failed is None]
         if not live:
             return Outcome.NONE

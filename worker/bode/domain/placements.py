@@ -124,6 +124,7 @@ def _placed(story: Story, placement: Placement, event: ev.Placed) -> None:
     if placement.state is P.UNKNOWN:
         story.fact("outcome.reconciled", "L6", part=part, outcome="placed", code=event.code)
     story.settle(part)
+    story.close(part)
     story.put(
         replace(
             placement,
@@ -265,7 +266,9 @@ def _unknown(story: Story, placement: Placement, code: str, call: str | None) ->
     call = call or placement.call
     story.put(replace(placement, state=P.UNKNOWN, attempts=attempts, first_tried_at=first, code=code, call=call))
     if channel is not None and channel.repeat_is_recognised:
-        story.step(part, Action.PLACE, placement.channel, story.now + wait, deadline_at=deadline_at, call=call)
+        # All messages of one call come back at the same moment, to be repeated as that same call: no spreading.
+        again_at = story.now + pick(story.policy.placement_retries, attempts)
+        story.step(part, Action.PLACE, placement.channel, again_at, deadline_at=deadline_at, call=call)
     elif channel is not None and channel.can_lookup:
         story.step(part, Action.LOOKUP, placement.channel, story.now + wait, deadline_at=deadline_at, call=call)
     else:
@@ -291,7 +294,7 @@ def _carrier_bounced(story: Story, placement: Placement, bounce: ev.Bounce) -> N
     if placement.state is P.PLACED:
         story.failed(part, bounce.reason)
     if bounce.verdict is Verdict.SENDER:
-        story.alarm(AlarmKind.LANE_STOPPED, placement.channel, bounce.rule, stop=True)
+        story.alarm(AlarmKind.SENDER_SIDE, placement.channel, bounce.rule)
     out_of_patience = story.now - first >= story.policy.placement_patience
     if bounce.verdict is Verdict.HARD or out_of_patience:
         story.fact("RelayToNonERDSFailure", "L6", part=part, reason=bounce.reason, rule=bounce.rule, final=True)

@@ -1,0 +1,1 @@
+"""Evidence: what happened, in bytes that can be checked."""

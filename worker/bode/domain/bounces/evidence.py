@@ -15,6 +15,9 @@ from bode.domain.bounces.verdicts import Phase, SmtpReply
 MOST_TEXT: Final = 6000
 """Characters of a reply that are looked at. The longest real ones, Exchange's, put the reason in the first hundred."""
 
+_SMTP_CODES: Final = range(200, 600)
+_TRANSIENT: Final = range(400, 500)
+
 _LINK: Final = re.compile(r"\bhttps?:[^\s<>\"]{1,500}", re.IGNORECASE)
 _ADDRESS: Final = re.compile(r"<?[^\s<>()\[\]:;,\"'=@]{1,128}@[\w.\-]{1,255}>?")
 # The module names of Exchange, such as RESOLVER.ADR.RecipientNotFound, look like hosts and are the reason itself.
@@ -28,14 +31,18 @@ _BLANK: Final = re.compile(r"\s+")
 # A reply of several lines repeats its code on each: "550-5.1.1 no such 550 5.1.1 user". The repeats cut words apart.
 _CODE: Final = r"(?<![\d.\-/:])([245]\d\d)"
 _STATUS: Final = r"([245]\.\d{1,3}\.\d{1,3})"
-_LEADING_CODE: Final = re.compile(rf"^\W{{0,3}}([245]\d\d)(?=[\s\-#:;,(]|$)")
+_LEADING_CODE: Final = re.compile(r"^\W{0,3}([245]\d\d)(?=[\s\-#:;,(]|$)")
 _ANY_STATUS: Final = re.compile(rf"(?<![\d.]){_STATUS}(?![\d.]*\d)")
 _REPEATED: Final = re.compile(rf"{_CODE}(?:[ \-](?:#?{_STATUS}(?=[\s:;]|$))?|$)")
-# An outer reply that quotes an inner one: "550 5.1.351 remote server returned ... -> 450 4.2.0 try later".
+# A reply quoted by the host in between: "550 5.1.351 remote server returned ... -> 450 4.2.0 try later", or by a mailer
+# that tells the story first: "host mx.example.nl said: 550 no such user".
 _INNER_CODE: Final = re.compile(
-    r"(?:->|said:|said|returned|replied|response(?: was)?:|reply:|error:|<)\s{0,3}['\"]?<?([245]\d\d)(?=[\s\-#:;,]|$)",
+    r"(?:->|<<<|\bsaid:?|\breturned:?|\breplied:?|\bresponse(?: was)?:?|\breply:?|\berror:?|: |[<>'\"(\[])\s{0,3}['\"]?"
+    r"([45][0-5]\d)(?=[\s\-#:;,]|$)",
 )
-_TYPOGRAPHIC: Final = str.maketrans({"’": "'", "‘": "'", "`": "'", "´": "'", "“": '"', "”": '"', "–": "-", "—": "-", "ß": "ss"})
+_TYPOGRAPHIC: Final = str.maketrans(
+    {"’": "'", "‘": "'", "`": "'", "´": "'", "“": '"', "”": '"', "–": "-", "—": "-", "ß": "ss"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,7 @@ class Evidence:
     statuses: tuple[str, ...]
     text: str
     links: str
+    domains: str
     host: str
     transient: bool
 
@@ -80,19 +88,23 @@ def weigh(reply: SmtpReply) -> Evidence:
     outer = reply.status.strip() if reply.status else ""
     ordered = [*reversed(inner), outer] if _ANY_STATUS.fullmatch(outer) else [*reversed(inner)]
     statuses = tuple(dict.fromkeys(ordered))
-    code = reply.code if 200 <= reply.code <= 599 else leading_code(text)
     quoted = [int(found[1]) for found in _INNER_CODE.finditer(text)]
+    code = reply.code if reply.code in _SMTP_CODES else leading_code(text) or next(iter(quoted), None)
+    domains = " ".join(dict.fromkeys(found[0].strip("<>").rpartition("@")[2] for found in _ADDRESS.finditer(text)))
     masked = _ADDRESS.sub("<address>", text)
     hosts = " ".join(found[0] for found in _HOST.finditer(masked))
     masked = _HOST.sub("<host>", masked)
     if code:
-        masked = _BLANK.sub(" ", _REPEATED.sub(lambda found: " " if int(found[1]) == code else found[0], masked)).strip()
+        masked = _BLANK.sub(
+            " ", _REPEATED.sub(lambda found: " " if int(found[1]) == code else found[0], masked)
+        ).strip()
     return Evidence(
         phase=reply.phase,
         code=code,
         statuses=statuses,
         text=masked,
         links=f"{links} {hosts}".strip(),
+        domains=domains,
         host=(reply.mta or "").lower(),
         transient=_is_transient(code, quoted, inner, outer),
     )
@@ -102,7 +114,7 @@ def _is_transient(code: int | None, quoted: list[int], inner: list[str], outer: 
     """Whether the innermost thing said is temporary; a contradiction counts as temporary, the harmless reading."""
     codes = [*quoted, code] if code else quoted
     if codes:
-        return any(one // 100 == 4 for one in codes) or any(status.startswith("4") for status in inner[-1:])
+        return any(one in _TRANSIENT for one in codes) or any(status.startswith("4") for status in inner[-1:])
     if inner:
         return inner[-1].startswith("4")
     return outer.startswith("4")

@@ -15,7 +15,7 @@ from bode.domain.bounces.verdicts import VERDICT_OF, MailKind, Phase, Reason, Ve
 
 
 class Stage(StrEnum):
-    """The order of decision. Text comes before codes, because hosts choose their words with more care than their codes."""
+    """The order of decision. Text comes before codes: hosts choose their words with more care than their codes."""
 
     PHASE = "phase"
     """What a host says before it has heard of the addressee."""
@@ -79,7 +79,7 @@ class Family:
         """Whether the reply comes from this family."""
         host = evidence.host
         return any(host == name or host.endswith("." + name) for name in self.hosts) or any(
-            mark in evidence.text or mark in evidence.links for mark in self.marks
+            mark in evidence.text or mark in evidence.links or mark in evidence.domains for mark in self.marks
         )
 
 
@@ -183,10 +183,10 @@ class RuleBook:
         rules = [_rule(row, known) for table in read for row in _rows(table, "rule")]
         signs = [_sign(row) for table in read for row in _rows(table, "sign")]
         taken: set[str] = set()
-        for one in (*families, *rules, *signs):
-            if one.id in taken:
-                raise RuleError(rule=one.id, key="id", problem="this id is taken by an earlier row")
-            taken.add(one.id)
+        for name in [one.id for one in families] + [one.id for one in rules] + [one.id for one in signs]:
+            if name in taken:
+                raise RuleError(rule=name, key="id", problem="this id is taken by an earlier row")
+            taken.add(name)
         return cls(
             families=tuple(families),
             rules=tuple(rules),
@@ -213,9 +213,7 @@ def _code_in(code: int, wanted: tuple[str, ...]) -> bool:
 
 def _status_in(status: str, wanted: tuple[str, ...]) -> bool:
     parts = status.split(".")
-    return any(
-        all(want in ("*", part) for want, part in zip(one.split("."), parts, strict=False)) for one in wanted
-    )
+    return any(all(want in ("*", part) for want, part in zip(one.split("."), parts, strict=False)) for one in wanted)
 
 
 _Words = TypeVar("_Words", bound=StrEnum)

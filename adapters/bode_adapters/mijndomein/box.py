@@ -1,0 +1,300 @@
+"""The box adapter for a portal on the FBS message store."""
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from bode_adapters.contract import (
+    Absent,
+    Answer,
+    BoxMessage,
+    Capabilities,
+    Clock,
+    Identifier,
+    IdentifierKind,
+    Placed,
+    Reachability,
+    Sender,
+    SettingError,
+    Unavailable,
+    Unknown,
+)
+from bode_adapters.mijndomein import answers, limits, wire
+from bode_adapters.mijnoverheid.rest import HIDDEN, SettingsTable, moment_of, new_client, send, written
+
+_Found = TypeVar("_Found")
+_ShelfName = tuple[str, IdentifierKind, str]
+_Shelf = Sequence[wire.Opgeslagen] | Unknown
+"""What an addressee has from a sender; `Unknown` where that could not be seen whole."""
+
+_PAGE_SIZE: Final = 100
+"""The contract's largest."""
+_CLOCKS_DIFFER: Final = timedelta(minutes=5)
+"""How far the store's clock may be behind ours, in finding a message by its time of receipt."""
+_HEADER_NAME: Final = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
+_OURS: Final = frozenset({
+    "accept",
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "transfer-encoding",
+    "x-ontvanger",
+})  # fmt: skip
+
+_CAPABILITIES: Final = Capabilities(
+    bulk=100,
+    repeat_is_recognised=False,
+    can_lookup=True,
+    addressees=frozenset({IdentifierKind.BSN, IdentifierKind.KVK, IdentifierKind.RSIN}),
+    max_subject=limits.SUBJECT,
+    max_text=limits.TEXT,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MijnDomeinSettings:
+    """The adapter's table in the configuration, checked."""
+
+    base_url: httpx.URL
+    """With the version in it: the contract's is `/api/v1`."""
+    token: str | None = field(repr=False)
+    timeout_seconds: float
+    concurrency: int
+    headers: Mapping[str, str] = field(repr=False)
+    """Sent with every call, for a gateway in front of the store; may hold secrets."""
+
+    @classmethod
+    def read(cls, settings: Mapping[str, object]) -> Self:
+        """Check a table whole; raises `SettingError`."""
+        table = SettingsTable(settings)
+        checked = cls(
+            base_url=table.base_url(),
+            token=table.optional_secret("token"),
+            timeout_seconds=table.seconds("timeout_seconds", default=30, at_most=300),
+            concurrency=table.count("concurrency", default=10, at_most=100),
+            headers=_headers(table.table("headers")),
+        )
+        table.finish()
+        return checked
+
+
+class MijnDomeinBox:
+    """Places messages in a portal on the Federatief Berichtenstelsel's message store (FBS Berichtenmagazijn 0.2.0).
+
+    `place` makes one call per message (operation leverBerichtAan), side by side, and its answer is final: a stored
+    message is accessible from the later of its receipt and its moment of publication.
+
+    The contract has no id of ours, so a repeat is **not** recognised. After `Unknown` only `lookup` tells whether the
+    message is there: it searches the addressee's messages from this sender (operation getBerichten) for the last line
+    that `place` writes, `Kenmerk: <reference>`. Two things a search cannot see: a message that a call before is
+    still storing (so wait longer than the time-out before believing `Absent`), and one that the addressee deleted.
+    """
+
+    def __init__(
+        self, settings: MijnDomeinSettings, *, clock: Clock, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        """Keep the settings; `transport` stands in for the network in a test."""
+        self._settings = settings
+        self._clock = clock
+        self._transport = transport
+        self._client: httpx.AsyncClient | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, object], *, clock: Clock) -> Self:
+        """Build one from its table; raises `SettingError`."""
+        return cls(MijnDomeinSettings.read(settings), clock=clock)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Every kind of number; a repeat is not recognised, a search is possible."""
+        return _CAPABILITIES
+
+    async def open(self) -> None:
+        """Make the client; connections are made when they are needed, and kept."""
+        headers = dict(self._settings.headers) | {"Accept": "application/json, application/problem+json"}
+        if self._settings.token is not None:
+            headers["Authorization"] = f"Bearer {self._settings.token}"
+        self._client = new_client(
+            self._settings.base_url,
+            headers=headers,
+            timeout_seconds=self._settings.timeout_seconds,
+            connections=self._settings.concurrency,
+            transport=self._transport,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def check(self, *, addressees: Sequence[Identifier], sender: Sender) -> Sequence[Reachability]:  # noqa: ARG002  the protocol's
+        """Say that the store cannot say: its contract has no operation for it."""
+        now = self._clock()
+        return [Reachability(reachable=None, checked_at=now, code="not_offered") for _ in addressees]
+
+    async def place(self, *, messages: Sequence[BoxMessage]) -> Sequence[Answer]:
+        """Place messages, a call for each, side by side; an answer per message, in order."""
+        return await asyncio.gather(*map(self._place, messages))
+
+    async def lookup(self, *, messages: Sequence[BoxMessage]) -> Sequence[Answer]:
+        """Find messages: by the store's id where there is a receipt, else by the reference; in order.
+
+        A question that fails says nothing about the message: `Unknown`, never `Absent` or `Unavailable`.
+        """
+        searches: dict[_ShelfName, asyncio.Future[_Shelf]] = {}
+        for message in messages:
+            name = _shelf_name(message)
+            if message.receipt is None and limits.over_limit(message) is None and name not in searches:
+                searches[name] = asyncio.ensure_future(self._list(message))
+        return await asyncio.gather(*(self._find(message, searches) for message in messages))
+
+    async def _place(self, message: BoxMessage) -> Answer:
+        refusal = limits.over_limit(message)
+        if refusal is not None:
+            return refusal
+        request = self._opened.build_request(
+            "POST",
+            "/aanleveringen",
+            content=msgspec.json.encode(_aanlevering(message)),
+            headers={"Content-Type": "application/json"},
+        )
+        response = await send(self._opened, request)
+        if not isinstance(response, httpx.Response):
+            return response
+        if not response.is_success:
+            return answers.from_refusal(response, now=self._clock())
+        try:
+            found = msgspec.json.decode(response.content, type=wire.Opgeslagen)
+        except msgspec.MsgspecError:
+            return Unknown("unreadable_answer")
+        return answers.stored(found, message, now=self._clock(), already=False)
+
+    async def _find(self, message: BoxMessage, searches: Mapping[_ShelfName, asyncio.Future[_Shelf]]) -> Answer:
+        refusal = limits.over_limit(message)
+        if refusal is not None:
+            # Never sent, for this very reason.
+            return refusal
+        if message.receipt is not None:
+            return await self._by_receipt(message, message.receipt)
+        return await self._by_reference(message, await searches[_shelf_name(message)])
+
+    async def _by_receipt(self, message: BoxMessage, receipt: str) -> Placed | Unknown:
+        # A 404 is no `Absent` here: the store gave this id when it stored the message, and it gives 404 as well for one
+        # that the addressee deleted since.
+        found = await self._get(f"/berichten/{quote(receipt, safe='')}", message, {}, wire.Opgeslagen)
+        if isinstance(found, Unknown):
+            return found
+        return answers.stored(found, message, now=self._clock(), already=True)
+
+    async def _by_reference(self, message: BoxMessage, shelf: _Shelf) -> Answer:
+        if isinstance(shelf, Unknown):
+            return shelf
+        matches: list[Placed] = []
+        for found in shelf:
+            if not _may_be(found, message):
+                continue
+            inhoud = found.inhoud
+            if inhoud is None:
+                whole = await self._get(f"/berichten/{quote(found.bericht_id, safe='')}", message, {}, wire.Opgeslagen)
+                if isinstance(whole, Unknown):
+                    return whole
+                inhoud = whole.inhoud or ""
+            if limits.last_line(inhoud) == limits.reference_line(message):
+                matches.append(answers.stored(found, message, now=self._clock(), already=True))
+        return min(matches, key=lambda placed: placed.at, default=Absent())
+
+    async def _list(self, message: BoxMessage) -> _Shelf:
+        """Read everything the addressee has from this sender."""
+        shelf: dict[str, wire.Opgeslagen] = {}
+        totals: set[int] = set()
+        page, pages = 0, 1
+        while page < pages:
+            query: dict[str, str | int] = {"afzender": message.sender.oin, "page": page, "pageSize": _PAGE_SIZE}
+            part = await self._get("/berichten", message, query, wire.Lijst)
+            if isinstance(part, Unknown):
+                return part
+            shelf |= {found.bericht_id: found for found in part.berichten}
+            totals.add(part.total_elements)
+            page, pages = page + 1, part.total_pages if part.berichten else 0
+        # Messages that came or went between two pages move the others across the boundary: one may have been missed.
+        return list(shelf.values()) if totals == {len(shelf)} else Unknown("list_changed")
+
+    async def _get(
+        self, path: str, message: BoxMessage, query: Mapping[str, str | int], kind: type[_Found]
+    ) -> _Found | Unknown:
+        """Ask about the addressee's messages. The number goes in a header: it is in no address and no access log."""
+        ontvanger = f"{message.addressee.kind}:{message.addressee.number}"
+        request = self._opened.build_request("GET", path, params=query, headers={"X-Ontvanger": ontvanger})
+        response = await send(self._opened, request)
+        match response:
+            case Unavailable(code=code):
+                return Unknown(code)
+            case Unknown():
+                return response
+            case httpx.Response(is_success=True):
+                try:
+                    return msgspec.json.decode(response.content, type=kind)
+                except msgspec.MsgspecError:
+                    return Unknown("unreadable_answer")
+            case httpx.Response():
+                return Unknown(f"http_{response.status_code}")
+
+    @property
+    def _opened(self) -> httpx.AsyncClient:
+        if self._client is None:
+            raise RuntimeError("MijnDomeinBox is used before open() or after close()")
+        return self._client
+
+
+def _aanlevering(message: BoxMessage) -> wire.Aanlevering:
+    """Write a message in the store's words, from the message alone."""
+    return wire.Aanlevering(
+        afzender=message.sender.oin,
+        ontvanger=wire.Ontvanger(type=message.addressee.kind.value, waarde=message.addressee.number),
+        onderwerp=message.subject,
+        inhoud=limits.text_as_sent(message),
+        publicatietijdstip=written(message.publish_at) if message.publish_at is not None else None,
+        bijlagen=[
+            wire.Bijlage(naam=document.name, mime_type=document.media_type, inhoud=document.content)
+            for document in message.documents
+        ],
+    )
+
+
+def _shelf_name(message: BoxMessage) -> _ShelfName:
+    """Name the list a message would be in: one search serves all messages of a sender to an addressee."""
+    return message.sender.oin, message.addressee.kind, message.addressee.number
+
+
+def _may_be(found: wire.Opgeslagen, message: BoxMessage) -> bool:
+    """Say whether a listed message can be this one, by sender and time.
+
+    The subject excludes nothing, a store may have tidied it; nor does a time that cannot be read. Better to look at one
+    more than to place a message twice.
+    """
+    if found.afzender not in {None, message.sender.oin}:
+        return False
+    received = moment_of(found.ontvangen)
+    return message.since is None or received is None or received >= message.since - _CLOCKS_DIFFER
+
+
+def _headers(table: Mapping[str, object]) -> Mapping[str, str]:
+    checked: dict[str, str] = {}
+    for name, value in table.items():
+        if not _HEADER_NAME.fullmatch(name) or name.lower() in _OURS:
+            raise SettingError(f"headers.{name}", HIDDEN, "a header name, and not one that this adapter sets itself")
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            raise SettingError(f"headers.{name}", HIDDEN, "a text of visible ASCII characters and blanks")
+        checked[name] = value
+    return checked

@@ -1,0 +1,354 @@
+"""One chunk's calls: make the items an adapter takes, make the call, and give an event per step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import assert_never
+from uuid import UUID, uuid5
+
+import structlog
+
+from bode.compose.letter import DocumentError, Letter, MessageLetterFacts, NoticeLetterFacts
+from bode.compose.letter import LetterReason as WhyPaper
+from bode.compose.letter import NoticeLetterReason as WhyNotice
+from bode.compose.notice import NoticeFacts, NoticeText
+from bode.domain import events as ev
+from bode.domain.decision import Action
+from bode.domain.message import Message
+from bode.domain.parts import Delivery, LetterKind, LetterReason, PlacementState
+from bode.domain.terms import last_day, legal_day
+from bode.engine import answers
+from bode.engine.parts import Organisation, Parts
+from bode.engine.return_path import Carries, Token
+from bode.store.messages import StoredLetter
+from bode.store.steps import Leased
+from bode_adapters import contract
+
+log = structlog.get_logger()
+
+_WHY_PAPER: Mapping[LetterReason, WhyPaper] = {
+    LetterReason.NO_CHANNEL: WhyPaper.NO_CHANNEL,
+    LetterReason.BOX_REFUSED: WhyPaper.BOX_REFUSED,
+    LetterReason.MAIL_RETURNED: WhyPaper.EMAIL_FAILED,
+    LetterReason.ORDERED: WhyPaper.STAFF,
+}
+_WHY_NOTICE: Mapping[LetterReason, WhyNotice] = {
+    LetterReason.NOTICE_BOUNCED: WhyNotice.NO_SUCH_ADDRESS,
+    LetterReason.NOTICE_NOT_IN_TIME: WhyNotice.UNREACHABLE,
+    LetterReason.NO_EMAIL: WhyNotice.NO_ADDRESS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A leased step with all that its call needs."""
+
+    leased: Leased
+    delivery: Delivery
+    message: Message
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a chunk: an event per step, and letters to keep."""
+
+    events: list[tuple[Leased, ev.Event]] = field(default_factory=list[tuple[Leased, ev.Event]])
+    letters: list[StoredLetter] = field(default_factory=list[StoredLetter])
+
+
+class Calls:
+    """Makes calls for the engine. A call that raises or takes too long has an unknown outcome, as any other."""
+
+    def __init__(self, parts: Parts) -> None:
+        """Take the adapters, composers and rules."""
+        self._parts = parts
+        self._limit = parts.lease_seconds * 0.75
+
+    async def make(self, lane: str, work: Sequence[Work]) -> Outcome:
+        """Make the calls of a chunk of one lane."""
+        outcome = Outcome()
+        by_action: dict[Action, list[Work]] = {}
+        for item in work:
+            by_action.setdefault(item.leased.action, []).append(item)
+        await asyncio.gather(*(self._of_action(lane, action, items, outcome) for action, items in by_action.items()))
+        return outcome
+
+    async def _of_action(self, lane: str, action: Action, work: list[Work], outcome: Outcome) -> None:
+        match action:
+            case Action.CHECK:
+                await self._check(lane, work, outcome)
+            case Action.PLACE | Action.LOOKUP:
+                await self._place(lane, action, work, outcome)
+            case Action.NOTIFY:
+                await self._notify(work, outcome)
+            case Action.PRINT:
+                await self._print(work, outcome)
+            case Action.WATCH:
+                # Nothing to call: such a step has no due time and is never claimed.
+                outcome.events += [(item.leased, ev.ClockStruck(item.leased.part)) for item in work]
+            case _:
+                assert_never(action)
+
+    async def _guarded(
+        self, lane: str, action: Action, count: int, call: Callable[[], Awaitable[Sequence[contract.Answer]]]
+    ) -> Sequence[contract.Answer]:
+        """Make a call, and answer `Unknown` for all of it when the adapter raises or overstays: it may have acted."""
+        try:
+            async with asyncio.timeout(self._limit):
+                answers_ = await call()
+        except TimeoutError:
+            log.error("call.overstayed", lane=lane, action=action, items=count, limit_seconds=self._limit)
+            return [contract.Unknown("call_overstayed")] * count
+        except Exception as error:  # noqa: BLE001 - an adapter is other people's code; what it did is unknown
+            log.error("call.raised", lane=lane, action=action, items=count, error=type(error).__name__)
+            return [contract.Unknown(f"adapter_raised:{type(error).__name__}")] * count
+        if len(answers_) != count:
+            log.error("call.miscounted", lane=lane, action=action, items=count, answers=len(answers_))
+            return [contract.Unknown("adapter_miscounted")] * count
+        return answers_
+
+    # ---- boxes and carriers --------------------------------------------------------------------------------------
+
+    async def _check(self, lane: str, work: list[Work], outcome: Outcome) -> None:
+        box = self._parts.boxes[lane]
+        now = self._parts.clock.now()
+        by_sender: dict[str, list[Work]] = {}
+        for item in work:
+            by_sender.setdefault(item.message.sender, []).append(item)
+        for oin, items in by_sender.items():
+            sender = _sender(self._parts.organisations[oin])
+            who = [_identifier(item.message) for item in items]
+            try:
+                async with asyncio.timeout(self._limit):
+                    found = await box.check(addressees=who, sender=sender)
+            except Exception as error:  # noqa: BLE001 - as for any call; a question that failed is asked again
+                log.error("call.raised", lane=lane, action=Action.CHECK, error=type(error).__name__)
+                found = [contract.Reachability(None, now, type(error).__name__)] * len(items)
+            outcome.events += [
+                (item.leased, ev.ReachabilityChecked(lane, said.reachable, said.checked_at, said.code))
+                for item, said in zip(items, found, strict=True)
+            ]
+
+    async def _place(self, lane: str, action: Action, work: list[Work], outcome: Outcome) -> None:
+        box = self._parts.boxes[lane]
+        items = [self._box_message(lane, item) for item in work]
+        call = box.place if action is Action.PLACE else box.lookup
+        given = await self._guarded(lane, action, len(items), lambda: call(messages=items))
+        outcome.events += [
+            (item.leased, answers.of_box(lane, answer, item.leased.call, self._parts.rules))
+            for item, answer in zip(work, given, strict=True)
+        ]
+
+    def _box_message(self, lane: str, work: Work) -> contract.BoxMessage:
+        message, leased = work.message, work.leased
+        placement = work.delivery.placement(lane)
+        email = message.notice.email
+        index = next((n for n, item in enumerate(work.delivery.placements) if item.channel == lane), 0)
+        return contract.BoxMessage(
+            id=message.id,
+            batch=leased.call or message.id,
+            reference=message.reference,
+            sender=_sender(self._parts.organisations[message.sender]),
+            addressee=_identifier(message),
+            subject=message.subject,
+            text=message.text,
+            documents=tuple(
+                contract.Document(document.name, document.media_type, document.content)
+                for document in message.documents
+            ),
+            publish_at=message.publish_at,
+            email=email,
+            return_path=self._parts.return_path.make(Token(message.id, index, Carries.MESSAGE)) if email else None,
+            receipt=placement.receipt if placement is not None else None,
+            since=placement.first_tried_at if placement is not None else None,
+        )
+
+    # ---- notices -------------------------------------------------------------------------------------------------
+
+    async def _notify(self, work: list[Work], outcome: Outcome) -> None:
+        ready: list[tuple[Work, str, NoticeText, contract.NoticeMail]] = []
+        for item in work:
+            channel = item.leased.part.removeprefix("notice/")
+            try:
+                text = self._parts.notice_composer.compose(self.notice_facts(item.delivery, item.message, channel))
+            except (ValueError, KeyError) as error:
+                log.error("notice.not_composed", message=str(item.message.id), error=type(error).__name__)
+                outcome.events.append((item.leased, ev.NoticeUnavailable(channel, "not_composed", configuration=True)))
+                continue
+            ready.append((item, channel, text, self._notice_mail(item, channel, text)))
+        if not ready:
+            return
+        mails = [mail for _, _, _, mail in ready]
+        lane = self._parts.policy.notice_lane
+        given = await self._guarded(lane, Action.NOTIFY, len(mails), lambda: self._parts.notifier.notify(notices=mails))
+        for (item, channel, text, _), answer in zip(ready, given, strict=True):
+            event = answers.of_notifier(
+                channel, answer, self._parts.rules, text_sha256=text.sha256, template=text.template
+            )
+            outcome.events.append((item.leased, event))
+
+    def _notice_mail(self, work: Work, channel: str, text: NoticeText) -> contract.NoticeMail:
+        message = work.message
+        index = next((n for n, item in enumerate(work.delivery.placements) if item.channel == channel), 0)
+        return contract.NoticeMail(
+            id=uuid5(message.id, f"notice/{channel}"),
+            sender=_sender(self._parts.organisations[message.sender]),
+            email=message.notice.email or "",
+            return_path=self._parts.return_path.make(Token(message.id, index, Carries.NOTICE)),
+            subject=text.subject,
+            text=text.text,
+            html=text.html,
+            deadline=work.leased.deadline_at,
+        )
+
+    def notice_facts(self, delivery: Delivery, message: Message, channel: str) -> NoticeFacts:
+        """Give what a notice says (L4): nature, consequences, term and box; never content, number or reference."""
+        placement = delivery.placement(channel)
+        placed_at = placement.placed_at if placement is not None and placement.placed_at else delivery.brief.starts_at
+        organisation = self._parts.organisations[message.sender]
+        return NoticeFacts(
+            organisation=organisation.name,
+            nature=message.nature,
+            consequences=message.consequences,
+            term=message.term,
+            last_day=self._last_day(delivery, message, placed_at),
+            box_label=self._parts.policy.channels[channel].label,
+            box_url=self._parts.box_urls[channel],
+            accessible_at=placed_at,
+            placed_elsewhere=tuple(
+                self._parts.policy.channels[item.channel].label
+                for item in delivery.placements
+                if item.channel != channel
+                and item.state is PlacementState.PLACED
+                and item.notice is not None
+                and item.channel in self._parts.policy.channels
+            ),
+            organisation_contact=organisation.contact,
+        )
+
+    def _last_day(self, delivery: Delivery, message: Message, placed_at: datetime) -> date | None:
+        if message.term is None:
+            return None
+        if message.term.duration is None:
+            return message.term.last_day
+        legal = delivery.legal_time(self._parts.policy.primary_channels())
+        sent_at = legal.at if legal is not None else placed_at
+        return last_day(message.term.duration, sent_at, self._parts.policy.is_holiday).day
+
+    # ---- letters -------------------------------------------------------------------------------------------------
+
+    async def _print(self, work: list[Work], outcome: Outcome) -> None:
+        ready: list[tuple[Work, int, Letter, contract.PrintLetter]] = []
+        for item in work:
+            number = int(item.leased.part.removeprefix("letter/"))
+            try:
+                letter = await asyncio.to_thread(self._compose, item, number)
+            except (DocumentError, ValueError, KeyError) as error:
+                # What cannot be set will not be set by trying again: a person looks.
+                log.error("letter.not_composed", message=str(item.message.id), error=type(error).__name__)
+                refused = ev.LetterRefused(number, f"not_composed:{type(error).__name__}")
+                outcome.events.append((item.leased, refused))
+                continue
+            order = contract.PrintLetter(
+                id=_letter_id(item.message.id, number),
+                batch=item.leased.call or item.message.id,
+                sender=_sender(self._parts.organisations[item.message.sender]),
+                kind=item.delivery.letters[number].kind,
+                pdf=letter.pdf,
+                pages=letter.pages,
+                sha256=letter.sha256,
+            )
+            ready.append((item, number, letter, order))
+        if not ready:
+            return
+        orders = [order for _, _, _, order in ready]
+        lane = self._parts.policy.print_lane
+        given = await self._guarded(lane, Action.PRINT, len(orders), lambda: self._parts.printer.submit(letters=orders))
+        for (item, number, letter, _), answer in zip(ready, given, strict=True):
+            event = answers.of_printer(
+                number,
+                answer,
+                item.leased.call,
+                sha256=letter.sha256,
+                pages=letter.pages,
+                template=letter.template,
+            )
+            outcome.events.append((item.leased, event))
+            if isinstance(event, ev.LetterSubmitted):
+                outcome.letters.append(
+                    StoredLetter(
+                        item.message.id,
+                        number,
+                        _letter_id(item.message.id, number),
+                        letter.pdf,
+                        letter.pages,
+                        letter.template,
+                    )
+                )
+
+    def _compose(self, work: Work, number: int) -> Letter:
+        message, delivery = work.message, work.delivery
+        organisation = self._parts.organisations[message.sender]
+        letter = delivery.letters[number]
+        address = message.addressee.address
+        if address is None:
+            raise ValueError("there is no postal address")
+        # The letter's date is the day it was ordered: the same letter set again after a crash has the same bytes.
+        day = legal_day(letter.requested_at)
+        if letter.kind is LetterKind.MESSAGE:
+            return self._parts.letter_composer.message_letter(
+                MessageLetterFacts(
+                    organisation=organisation.name,
+                    organisation_address=organisation.address,
+                    organisation_contact=organisation.contact,
+                    addressee_name=message.addressee.name,
+                    address=address,
+                    letter_date=day,
+                    nature=message.nature,
+                    consequences=message.consequences,
+                    term=message.term,
+                    reference=message.reference,
+                    subject=message.subject,
+                    text=message.text,
+                    documents=tuple((document.name, document.content) for document in message.documents),
+                    why=_WHY_PAPER[letter.reason],
+                )
+            )
+        channel = letter.about or ""
+        placement = delivery.placement(channel)
+        placed_at = placement.placed_at if placement is not None and placement.placed_at else letter.requested_at
+        return self._parts.letter_composer.notice_letter(
+            NoticeLetterFacts(
+                organisation=organisation.name,
+                organisation_address=organisation.address,
+                organisation_contact=organisation.contact,
+                addressee_name=message.addressee.name,
+                address=address,
+                letter_date=day,
+                nature=message.nature,
+                consequences=message.consequences,
+                term=message.term,
+                last_day=self._last_day(delivery, message, placed_at),
+                box_label=self._parts.policy.channels[channel].label,
+                box_url=self._parts.box_urls[channel],
+                accessible_at=placed_at,
+                failed_address=message.notice.email,
+                why=_WHY_NOTICE[letter.reason],
+            )
+        )
+
+
+def _sender(organisation: Organisation) -> contract.Sender:
+    return contract.Sender(organisation.oin, organisation.name, organisation.email, organisation.box_types)
+
+
+def _identifier(message: Message) -> contract.Identifier:
+    return contract.Identifier(contract.IdentifierKind(message.addressee.kind), message.addressee.number)
+
+
+def _letter_id(message_id: UUID, number: int) -> UUID:
+    """Give the id a letter has at the print service: derived from ours, so that a repeat is recognised."""
+    return uuid5(message_id, f"letter/{number}")

@@ -1,0 +1,122 @@
+"""The doorbell: dramatiq carries only the names of lanes that have work, and sealed messages for intake by queue.
+
+The database is the truth: a ring that is lost, late or doubled changes nothing, and the sweeper rings again. There are
+no delays and no retries in the broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
+
+import dramatiq
+import redis
+import structlog
+from dramatiq.broker import Broker
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.brokers.stub import StubBroker
+from dramatiq.errors import BrokerConnectionError
+from prometheus_client import Counter
+
+log = structlog.get_logger()
+
+RINGS = Counter("bode_rings_total", "Rings sent to the broker, by lane.", ["lane"])
+RINGS_FAILED = Counter(
+    "bode_rings_failed_total", "Rings that the broker did not take; the sweeper rings again.", ["lane"]
+)
+
+LANES_QUEUE = "bode-lanes"
+INTAKE_QUEUE = "bode-intake"
+_MOST_RINGS = 16
+"""Rings sent for one lane at a time: enough to wake every worker; each passes the bell on while there is more."""
+
+
+def build_broker(url: str | None, namespace: str) -> Broker:
+    """Make the broker: Redis where there is a URL, otherwise one inside this process."""
+    if url is None:
+        return StubBroker(middleware=[])
+    return RedisBroker(
+        url=url,
+        namespace=namespace,
+        middleware=[],
+        # Takeover after kill -9 within seconds; maintenance does little, so it can run at nearly every command.
+        heartbeat_timeout=10_000,
+        maintenance_chance=1_000_000,
+    )
+
+
+class Doorbell:
+    """Rings for lanes, and answers rings in this process."""
+
+    def __init__(self, broker: Broker, *, chunk: int) -> None:
+        """Declare the actors. Nothing is consumed before `start`."""
+        self._broker = broker
+        self._chunk = chunk
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._drain: Callable[[str], Coroutine[Any, Any, int]] | None = None
+        self._accept: Callable[[str], Coroutine[Any, Any, None]] | None = None
+        self._worker: dramatiq.Worker | None = None
+        self._lane_actor = dramatiq.actor(broker=broker, actor_name="bode.ring", queue_name=LANES_QUEUE)(self._on_ring)
+        self._intake_actor = dramatiq.actor(broker=broker, actor_name="bode.accept", queue_name=INTAKE_QUEUE)(
+            self._on_message
+        )
+
+    async def ring(self, lanes: Mapping[str, int]) -> None:
+        """Ring for lanes, given their numbers of ready steps. Never raises: the sweeper makes good what is lost."""
+        if lanes:
+            await asyncio.to_thread(self._send, lanes)
+
+    def _send(self, lanes: Mapping[str, int]) -> None:
+        for lane, ready in lanes.items():
+            rings = min(math.ceil(ready / self._chunk), _MOST_RINGS)
+            try:
+                for _ in range(rings):
+                    self._lane_actor.send(lane)
+            except (BrokerConnectionError, redis.RedisError, OSError) as error:
+                RINGS_FAILED.labels(lane).inc()
+                log.warning("doorbell.broker_down", lane=lane, error=type(error).__name__)
+                return
+            RINGS.labels(lane).inc(rings)
+
+    async def start(
+        self,
+        *,
+        drain: Callable[[str], Coroutine[Any, Any, int]],
+        accept: Callable[[str], Coroutine[Any, Any, None]],
+        threads: int,
+    ) -> None:
+        """Answer rings in this process: `drain` works a lane, `accept` takes in a sealed message."""
+        self._loop = asyncio.get_running_loop()
+        self._drain, self._accept = drain, accept
+        # Idle threads wake every 20 ms instead of every second: a ring is heard at once.
+        self._worker = dramatiq.Worker(self._broker, worker_threads=threads, worker_timeout=20)
+        await asyncio.to_thread(self._worker.start)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Hear no more rings; ones not answered stay in the broker for others."""
+        if self._worker is not None:
+            worker, self._worker = self._worker, None
+            await asyncio.to_thread(worker.stop, timeout=int(grace_seconds * 1000))
+
+    async def close(self) -> None:
+        """Close the connection to the broker."""
+        await asyncio.to_thread(self._broker.close)
+
+    def _on_ring(self, lane: str) -> None:
+        if self._loop is not None and self._drain is not None:
+            self._wait(self._drain(lane))
+
+    def _on_message(self, sealed: str) -> None:
+        if self._loop is not None and self._accept is not None:
+            self._wait(self._accept(sealed))
+
+    def _wait(self, work: Coroutine[Any, Any, Any]) -> None:
+        if self._loop is None or self._loop.is_closed():
+            work.close()
+            return
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+Ring = Callable[[Mapping[str, int]], Awaitable[None]]

@@ -1,0 +1,284 @@
+"""What comes in from outside: bounces by SMTP, reports of the print service.
+
+Each raw thing is stored under a unique key before anything acts on it; the same again is a success and changes
+nothing. What cannot be matched to a mail of ours waits in the table; a forged return path is recorded and ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import assert_never
+from uuid import UUID
+
+import sqlalchemy as sa
+import structlog
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from prometheus_client import Counter
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from bode.domain import events as ev
+from bode.domain.bounces import BounceMail, MailKind, RecipientReport, Verdict, read_mail
+from bode.engine.lanes import Lanes
+from bode.engine.parts import Parts
+from bode.engine.return_path import Carries, Token
+from bode.store import tables
+from bode.store.record import read_deliveries
+from bode_adapters.contract import LetterReport, LetterStatus
+
+log = structlog.get_logger()
+
+RECEIVED = Counter("bode_inbound_received_total", "Things that came in, and what became of them.", ["route", "state"])
+
+_inbound = tables.inbound.c
+_FASTER_THAN_US = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Something that came in. `key` is unique: the same thing again has the same key."""
+
+    key: str
+    route: str
+    received_at: datetime
+    content: bytes
+
+
+class Inbound:
+    """Stores what comes in, and decides it."""
+
+    def __init__(self, parts: Parts, lanes: Lanes) -> None:
+        """Take the parts."""
+        self._parts = parts
+        self._lanes = lanes
+        self._busy = asyncio.Lock()
+
+    async def store(self, raw: Raw) -> bool:
+        """Store a raw thing before anything acts on it; false when it was there already."""
+        row = {
+            "key": raw.key,
+            "route": raw.route,
+            "state": "new",
+            "received_at": raw.received_at,
+            "sealed": self._parts.vault.seal_inbound(raw.key, raw.content),
+        }
+        try:
+            async with self._parts.database.write() as connection:
+                await connection.execute(sa.insert(tables.inbound), [row])
+        except IntegrityError:
+            RECEIVED.labels(raw.route, "repeat").inc()
+            return False
+        return True
+
+    async def work(self) -> int:
+        """Decide the mails that were stored and not decided yet; gives their number."""
+        async with self._busy:
+            async with self._parts.database.read() as connection:
+                rows = list(
+                    await connection.execute(
+                        sa.select(_inbound.key, _inbound.sealed)
+                        .where(_inbound.state == "new", _inbound.route == "smtp")
+                        .order_by(_inbound.received_at)
+                        .limit(200)
+                    )
+                )
+            for row in rows:
+                await self._decide_mail(row.key, self._parts.vault.open_inbound(row.key, row.sealed))
+            return len(rows)
+
+    async def _decide_mail(self, key: str, raw: bytes) -> None:
+        recipient, _, mail = raw.partition(b"\n")
+        token = self._parts.return_path.read(recipient.decode("ascii", "replace"))
+        if token is None:
+            # Not signed by us: a forged bounce, a stray mail, or one for an old key. Never acted on.
+            await self._settle(key, route="smtp", state="ignored", note="no_valid_return_path")
+            return
+        found = await asyncio.to_thread(read_mail, mail, self._parts.rules)
+        report = _about(found)
+        event = await self._event(token, report) if report is not None else None
+        if report is None or event is None:
+            await self._settle(
+                key,
+                route="smtp",
+                state="unmatched",
+                note=f"nothing_to_decide:{found.kind}",
+                message_id=token.message_id,
+            )
+            return
+        verdict = report.classification.verdict
+        await self._settle(key, route="smtp", state="matched", note=verdict, message_id=token.message_id, event=event)
+
+    async def _event(self, token: Token, report: RecipientReport) -> ev.Event | None:
+        async with self._parts.database.read() as connection:
+            delivery = (await read_deliveries(connection, [token.message_id])).get(token.message_id)
+        if delivery is None or token.placement >= len(delivery.placements):
+            return None
+        channel = delivery.placements[token.placement].channel
+        said = report.classification
+        bounce = ev.Bounce(
+            said.verdict,
+            said.reason,
+            said.rule,
+            said.code,
+            said.status,
+            report.diagnostic or said.evidence,
+            report.remote_mta,
+            reported=True,
+        )
+        match token.carries:
+            case Carries.NOTICE:
+                return ev.NoticeBounced(channel, bounce)
+            case Carries.MESSAGE:
+                return ev.CarrierBounced(channel, bounce)
+
+    async def _settle(
+        self,
+        key: str,
+        *,
+        route: str,
+        state: str,
+        note: str,
+        message_id: UUID | None = None,
+        event: ev.Event | None = None,
+    ) -> None:
+        """Say what became of it, and record its event, in one transaction; once, whoever else is at it."""
+        once = (
+            sa.update(tables.inbound)
+            .where(_inbound.key == key, _inbound.state == "new")
+            .values(state=state, note=note[:80], message_id=message_id)
+        )
+        happened = [(message_id, event)] if message_id is not None and event is not None else []
+        if await self._lanes.apply(happened, once=once):
+            RECEIVED.labels(route, state).inc()
+            log.info("inbound.decided", route=route, state=state, note=note, message=str(message_id or ""))
+
+    # ---- print service -------------------------------------------------------------------------------------------
+
+    async def read_reports(self) -> int:
+        """Read the print service's reports, decide them, confirm the ones that are done with; gives their number."""
+        reports = await self._parts.printer.reports()
+        settled = [report.key for report in reports if await self._decide_report(report)]
+        if settled:
+            await self._parts.printer.confirm(keys=settled)
+        return len(settled)
+
+    async def _decide_report(self, report: LetterReport) -> bool:
+        """Decide one report, and tell whether it is done with: one about a letter we have not recorded yet is not."""
+        key = sha256(f"print:{report.key}".encode()).hexdigest()
+        content = f"{report.letter} {report.status} {report.at.isoformat()} {report.code} {report.reason}".encode()
+        await self.store(Raw(key, "print", self._parts.clock.real(), content))
+        table = tables.letter.c
+        async with self._parts.database.read() as connection:
+            mine = await connection.execute(sa.select(_inbound.state, _inbound.received_at).where(_inbound.key == key))
+            stored = mine.one()
+            found = await connection.execute(
+                sa.select(table.message_id, table.number).where(table.letter_id == report.letter)
+            )
+            letter = found.one_or_none()
+        if stored.state != "new":
+            return True
+        if letter is None:
+            # The report can be faster than our own record of the hand-over; after a while it is somebody else's.
+            if self._parts.clock.real() - stored.received_at < _FASTER_THAN_US:
+                return False
+            await self._settle(key, route="print", state="unmatched", note="no_such_letter")
+            return True
+        event = _letter_event(letter.number, report)
+        await self._settle(
+            key, route="print", state="matched", note=report.status, message_id=letter.message_id, event=event
+        )
+        return True
+
+    async def run_reports(self, every_seconds: float) -> None:
+        """Read reports until cancelled. Trouble is logged, and the next round tries again."""
+        while True:
+            try:
+                await self.read_reports()
+            except (DBAPIError, OSError) as error:
+                log.error("inbound.reports_failed", error=type(error).__name__)
+            await asyncio.sleep(every_seconds)
+
+
+class BounceListener:
+    """The SMTP listener that bounces come to: stores the mail, answers 250, and lets it be decided."""
+
+    def __init__(self, inbound: Inbound, *, domain: str, now: Callable[[], datetime]) -> None:
+        """Take the domain of our return paths; mail for any other is refused."""
+        self._inbound = inbound
+        self._domain = domain.lower()
+        self._now = now
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int, *, max_bytes: int) -> int:
+        """Listen; gives the port (a free one when asked for 0)."""
+        loop = asyncio.get_running_loop()
+
+        def protocol() -> SMTP:
+            return SMTP(self, data_size_limit=max_bytes, hostname=self._domain, ident="Bode", loop=loop)
+
+        self._server = await loop.create_server(protocol, host, port)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    async def handle_RCPT(  # noqa: N802 - the hook's name is aiosmtpd's
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """Take mail for our own return paths only."""
+        del server, session, options
+        if address.rpartition("@")[2].lower() != self._domain:
+            return "550 5.1.2 not a return path of ours"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope
+    ) -> str:
+        """Store, then answer: what was answered with 250 is never lost."""
+        del server, session
+        content = envelope.content or b""
+        mail = content if isinstance(content, bytes) else content.encode()
+        try:
+            for recipient in envelope.rcpt_tos:
+                raw = recipient.encode("ascii", "replace") + b"\n" + mail
+                await self._inbound.store(Raw(sha256(raw).hexdigest(), "smtp", self._now(), raw))
+        except (DBAPIError, OSError) as error:
+            log.error("inbound.not_stored", route="smtp", error=type(error).__name__)
+            return "451 4.3.0 not stored now, try again"
+        return "250 2.0.0 stored"
+
+
+def _about(found: BounceMail) -> RecipientReport | None:
+    """Give the report that counts: each mail of ours has one recipient, so a real bounce goes before anything else."""
+    if found.kind is MailKind.ORDINARY:
+        return None
+    bounces = [item for item in found.recipients if item.classification.verdict is not Verdict.NOT_A_BOUNCE]
+    return next(iter([*bounces, *found.recipients]), None)
+
+
+def _letter_event(number: int, report: LetterReport) -> ev.Event | None:
+    """Give the event of a print service's report; none for one without a consequence."""
+    source = ev.TimeSource(report.source)
+    match report.status:
+        case LetterStatus.PRINTED:
+            return ev.LetterPrinted(number, report.at, report.code)
+        case LetterStatus.POSTED:
+            return ev.LetterPosted(number, report.at, source, report.code)
+        case LetterStatus.RETURNED:
+            return ev.LetterReturned(number, report.at, report.code, report.reason)
+        case LetterStatus.REJECTED:
+            return ev.LetterRefused(number, report.code, report.reason)
+        case LetterStatus.ACCEPTED | LetterStatus.DELIVERED:
+            return None
+        case LetterStatus.UNRECOGNISED:
+            # A word we do not know: a person looks at this letter, nothing is guessed.
+            return ev.LetterRefused(number, f"unrecognised:{report.code}", report.reason)
+        case _:
+            assert_never(report.status)

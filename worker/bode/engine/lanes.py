@@ -1,0 +1,257 @@
+"""Lanes: claim a chunk, make its calls, record what came of it. No transaction is open while a call is made."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections import Counter as Tally
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+import structlog
+from prometheus_client import Counter, Histogram
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bode.domain import events as ev
+from bode.domain.decision import Action, Alarm, AlarmKind
+from bode.engine.calls import Calls, Outcome, Work
+from bode.engine.guard import SenderSideGuard
+from bode.engine.parts import Parts
+from bode.store import messages, steps
+from bode.store.record import Ledger, Written, lock, read_deliveries, write
+from bode.store.steps import Leased
+
+log = structlog.get_logger()
+
+OUTCOMES = Counter(
+    "bode_step_outcomes_total", "Steps carried out, by lane, action and outcome.", ["lane", "action", "outcome"]
+)
+CALL_SECONDS = Histogram(
+    "bode_chunk_call_seconds",
+    "How long the calls of one chunk took, on the wall.",
+    ["lane"],
+    buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 30, 120),
+)
+RECORD_SECONDS = Histogram(
+    "bode_chunk_record_seconds",
+    "How long recording one chunk took, on the wall.",
+    ["lane"],
+    buckets=(0.002, 0.01, 0.05, 0.2, 1, 5, 30),
+)
+LOST_LEASES = Counter(
+    "bode_lost_leases_total", "Steps whose lease ran out before their outcome was recorded.", ["lane"]
+)
+ALARMS = Counter("bode_alarms_total", "Alarms given, by kind and lane.", ["kind", "lane"])
+BOUNCES = Counter("bode_bounces_total", "Refused or returned mail, by verdict and reason.", ["verdict", "reason"])
+
+Ring = Callable[[Mapping[str, int]], Awaitable[None]]
+
+
+class Lanes:
+    """Works the lanes of one process."""
+
+    def __init__(self, parts: Parts, ring: Ring) -> None:
+        """Take the parts; `ring` is told the lanes that got work."""
+        self._parts = parts
+        self._ring = ring
+        self._calls = Calls(parts)
+        self._guard = SenderSideGuard()
+        self._busy: Tally[str] = Tally()
+        self._stopping = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+
+    async def drain(self, lane: str) -> int:
+        """Work a lane until nothing in it is ready; gives the number of steps carried out.
+
+        Returns at once when this process works the lane at its limit already: that work goes on and will see the new
+        steps, so a lane that is slow never holds the threads that others need.
+        """
+        if self._stopping or self._busy[lane] >= self._parts.lane_concurrency or lane not in self._parts.lanes:
+            return 0
+        self._busy[lane] += 1
+        self._idle.clear()
+        done = 0
+        try:
+            while not self._stopping:
+                count = await self.work(lane)
+                if count == 0:
+                    break
+                done += count
+        finally:
+            self._busy[lane] -= 1
+            if not +self._busy:
+                self._idle.set()
+        return done
+
+    async def stop(self, grace_seconds: float) -> bool:
+        """Claim nothing more, and wait for what is in hand; tells whether all of it was recorded in time."""
+        self._stopping = True
+        try:
+            await asyncio.wait_for(self._idle.wait(), grace_seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    async def work(self, lane: str) -> int:
+        """Claim one chunk, make its calls, record; gives its size."""
+        leased = await self._claim(lane)
+        if not leased:
+            return 0
+        if len(leased) == self._parts.chunk:
+            # Others may help: pass the bell on.
+            await self._ring({lane: len(leased)})
+        started = time.perf_counter()
+        work, gone = await self._load(leased)
+        outcome = await self._calls.make(lane, work)
+        outcome.events += gone
+        called = time.perf_counter()
+        recorded = await self._record(lane, outcome)
+        finished = time.perf_counter()
+        CALL_SECONDS.labels(lane).observe(called - started)
+        RECORD_SECONDS.labels(lane).observe(finished - called)
+        tally = Tally(type(event).__name__ for _, event in outcome.events)
+        for step, event in outcome.events:
+            OUTCOMES.labels(lane, step.action, type(event).__name__).inc()
+        log.info(
+            "lane.chunk",
+            lane=lane,
+            steps=len(leased),
+            recorded=recorded,
+            outcomes=dict(tally),
+            call_ms=round((called - started) * 1000),
+            record_ms=round((finished - called) * 1000),
+        )
+        return len(leased)
+
+    async def _claim(self, lane: str) -> list[Leased]:
+        until = self._parts.clock.real() + timedelta(seconds=self._parts.lease_seconds)
+        async with self._parts.database.write() as connection:
+            leased = await steps.claim(
+                connection, lane=lane, limit=self._parts.chunk, owner=self.owner, lease_until=until
+            )
+            calls = self._choose_calls(lane, leased)
+            await steps.set_calls(connection, calls)
+        return [
+            Leased(
+                item.id,
+                item.fence,
+                item.message_id,
+                item.part,
+                item.action,
+                item.lane,
+                calls.get(item.id, item.call),
+                item.deadline_at,
+            )
+            for item in leased
+        ]
+
+    def _choose_calls(self, lane: str, leased: Sequence[Leased]) -> dict[int, UUID]:
+        """Choose the call each step travels in, before it is made; a step that is a repeat keeps the one it has."""
+        new = [item.id for item in leased if item.call is None and item.action in (Action.PLACE, Action.PRINT)]
+        bulk = self._parts.bulk(lane)
+        calls = [uuid4() for _ in range(0, len(new), bulk)]
+        return {step_id: calls[number // bulk] for number, step_id in enumerate(new)}
+
+    async def _load(self, leased: Sequence[Leased]) -> tuple[list[Work], list[tuple[Leased, ev.Event]]]:
+        """Open what the calls need; a message whose content was erased cannot be sent, and its step ends."""
+        ids = [item.message_id for item in leased]
+        with_documents = any(item.action in (Action.PLACE, Action.PRINT) for item in leased)
+        async with self._parts.database.read() as connection:
+            deliveries = await read_deliveries(connection, ids)
+            contents = await messages.load(connection, ids, self._parts.vault, with_documents=with_documents)
+        work: list[Work] = []
+        gone: list[tuple[Leased, ev.Event]] = []
+        for item in leased:
+            delivery, message = deliveries.get(item.message_id), contents.get(item.message_id)
+            if delivery is None or message is None or message.sender not in self._parts.organisations:
+                log.error("step.cannot_be_made", message=str(item.message_id), part=item.part)
+                gone.append((item, _cannot(item)))
+            else:
+                work.append(Work(item, delivery, message))
+        return work, gone
+
+    async def _record(self, lane: str, outcome: Outcome) -> int:
+        """Record a chunk in one transaction; what this worker no longer holds is left to whoever took it over."""
+        now = self._parts.clock.now()
+        leased = [item for item, _ in outcome.events]
+        async with self._parts.database.write() as connection:
+            ledgers = await lock(connection, [item.message_id for item in leased], self._parts.vault)
+            held = await steps.finish(connection, leased)
+            for item, event in outcome.events:
+                if item.id in held and item.message_id in ledgers:
+                    ledgers[item.message_id].apply(event, self._parts.policy, now)
+            keys = {message_id: ledger.key for message_id, ledger in ledgers.items() if ledger.key is not None}
+            kept = {(item.message_id, item.part) for item in leased if item.id in held}
+            letters = [letter for letter in outcome.letters if (letter.message_id, f"letter/{letter.number}") in kept]
+            if letters:
+                await messages.store_letters(connection, letters, keys, self._parts.vault, now)
+            written = await self._write(connection, ledgers, now)
+        lost = len(leased) - len(held)
+        if lost:
+            LOST_LEASES.labels(lane).inc(lost)
+            log.warning("lane.lease_lost", lane=lane, steps=lost)
+        for item, event in outcome.events:
+            if isinstance(event, (ev.NoticeBounced, ev.CarrierBounced)) and item.id in held:
+                BOUNCES.labels(event.bounce.verdict, event.bounce.reason).inc()
+        await self.announce(written)
+        return len(held)
+
+    async def _write(self, connection: AsyncConnection, ledgers: Mapping[UUID, Ledger], now: datetime) -> Written:
+        return await write(connection, ledgers, policy=self._parts.policy, vault=self._parts.vault, now=now)
+
+    async def apply(self, happened: Sequence[tuple[UUID, ev.Event]], *, once: sa.Update | None = None) -> bool:
+        """Decide and record events that no step of ours brought.
+
+        `once` is made first, in the same transaction: when it changes nothing, somebody else recorded these events
+        already, nothing is done, and the answer is False.
+        """
+        now = self._parts.clock.now()
+        async with self._parts.database.write() as connection:
+            if once is not None and (await connection.execute(once)).rowcount == 0:
+                return False
+            ledgers = await lock(connection, [message_id for message_id, _ in happened], self._parts.vault)
+            for message_id, event in happened:
+                if message_id in ledgers:
+                    ledgers[message_id].apply(event, self._parts.policy, now)
+            written = await self._write(connection, ledgers, now)
+        for _, event in happened:
+            if isinstance(event, (ev.NoticeBounced, ev.CarrierBounced)):
+                BOUNCES.labels(event.bounce.verdict, event.bounce.reason).inc()
+        await self.announce(written)
+        return True
+
+    async def announce(self, written: Written) -> None:
+        """After a commit: ring for what is ready, and give the alarms."""
+        for message_id, alarm in written.alarms:
+            await self._alarm(message_id, alarm)
+        await self._ring(written.lanes)
+
+    async def _alarm(self, message_id: UUID, alarm: Alarm) -> None:
+        ALARMS.labels(alarm.kind, alarm.lane).inc()
+        log.warning("alarm.given", kind=alarm.kind, message=str(message_id), lane=alarm.lane, code=alarm.code)
+        if alarm.kind is AlarmKind.SENDER_SIDE and self._guard.trips(alarm.lane):
+            async with self._parts.database.write() as connection:
+                stopped = await steps.stop_lane(
+                    connection, alarm.lane, reason="many sender-side refusals", by="bode", now=self._parts.clock.now()
+                )
+            if stopped:
+                ALARMS.labels(AlarmKind.LANE_STOPPED, alarm.lane).inc()
+                log.error("lane.stopped", lane=alarm.lane, reason="many sender-side refusals")
+
+
+def _cannot(item: Leased) -> ev.Event:
+    """Give the event of a step that cannot be made because its content or its organisation is gone."""
+    kind, _, name = item.part.partition("/")
+    match kind:
+        case "placement":
+            return ev.PlacementRefused(name, "content_gone", ev.RefusalKind.UNRECOGNISED)
+        case "letter":
+            return ev.LetterRefused(int(name), "content_gone")
+        case _:
+            return ev.NoticeUnavailable(name, "content_gone")

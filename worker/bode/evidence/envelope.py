@@ -1,0 +1,89 @@
+"""An evidence event as bytes: canonical JSON (RFC 8785), chained per message, personal details only committed to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from hmac import digest
+from uuid import UUID
+
+import rfc8785
+
+from bode.domain.decision import DetailValue, Fact
+
+GENESIS = bytes(32)
+"""The previous hash of a message's first event."""
+
+_SALT_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """An event with its bytes. `details` is what `detail_commit` commits to, to be stored apart and encrypted."""
+
+    message_id: UUID
+    seq: int
+    name: str
+    part: str | None
+    at: datetime
+    recorded_at: datetime
+    envelope: bytes
+    hash: bytes
+    salt: bytes | None = field(default=None, repr=False)
+    details: bytes | None = field(default=None, repr=False)
+
+
+def leaf_hash(envelope: bytes) -> bytes:
+    """Hash an envelope as a leaf of an RFC 6962 tree: SHA-256 over a zero byte and the bytes."""
+    return sha256(b"\x00" + envelope).digest()
+
+
+def commit(salt: bytes, details: bytes) -> bytes:
+    """Commit to details: HMAC-SHA-256 under a salt, so that a BSN cannot be found by trying them all."""
+    return digest(salt, details, "sha256")
+
+
+def canonical(value: Mapping[str, object]) -> bytes:
+    """Write a JSON object in its one canonical form (RFC 8785)."""
+    return rfc8785.dumps(value)  # type: ignore[arg-type]  # its type is recursive and closed; the values here are JSON
+
+
+def timestamp(moment: datetime) -> str:
+    """Write a moment as RFC 3339 in UTC with microseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def seal(
+    fact: Fact, *, message_id: UUID, organisation: str, seq: int, previous: bytes, recorded_at: datetime
+) -> Sealed:
+    """Make the event of a fact: the `seq`-th of its message (from 1), after the event with hash `previous`."""
+    at = fact.at or recorded_at
+    envelope: dict[str, object] = {
+        "version": 1,
+        "message": str(message_id),
+        "organisation": organisation,
+        "seq": seq,
+        "previous": previous.hex(),
+        "event": fact.name,
+        "law": list(fact.law),
+        "at": timestamp(at),
+        "source": str(fact.source),
+        "recorded_at": timestamp(recorded_at),
+        "detail": _plain(fact.detail),
+    }
+    if fact.part is not None:
+        envelope["part"] = fact.part
+    salt = details = None
+    if fact.sealed:
+        salt, details = os.urandom(_SALT_BYTES), canonical(_plain(fact.sealed))
+        envelope["detail_commit"] = commit(salt, details).hex()
+    bytes_ = canonical(envelope)
+    return Sealed(message_id, seq, fact.name, fact.part, at, recorded_at, bytes_, leaf_hash(bytes_), salt, details)
+
+
+def _plain(detail: Mapping[str, DetailValue]) -> dict[str, object]:
+    """Give plain values: an enumeration's member as its text."""
+    return {key: str(value) if isinstance(value, str) else value for key, value in detail.items()}

@@ -1,0 +1,235 @@
+"""`Intake.accept`: the one way in for a message, whatever route it came by.
+
+Idempotent by (organisation, reference) with a hash of the body: the same again gives the same answer, another body is
+a conflict. Everything is stored in one transaction, or nothing is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from hashlib import sha256
+from uuid import UUID, uuid4
+
+import msgspec
+import structlog
+from prometheus_client import Counter
+from sqlalchemy.exc import IntegrityError
+
+from bode.clock import Clock
+from bode.domain import events as ev
+from bode.domain.decision import Fact
+from bode.domain.message import Message
+from bode.domain.parts import Brief, Delivery, DeliveryState
+from bode.domain.policy import Policy
+from bode.intake import body as request
+from bode.intake import documents
+from bode.intake.documents import DocumentLimits
+from bode.intake.faults import Conflict, Fault, Refused
+from bode.store import messages
+from bode.store.database import Database
+from bode.store.record import Ledger, lock, write
+from bode.store.vault import Vault
+
+log = structlog.get_logger()
+
+ACCEPTED = Counter(
+    "bode_intake_accepted_total", "Messages accepted, by route; a repeat counts as known.", ["route", "known"]
+)
+REFUSED = Counter(
+    "bode_intake_refused_total", "Requests refused, by route and the first fault's code.", ["route", "code"]
+)
+
+
+class Route(StrEnum):
+    """How a message came in."""
+
+    HTTP = "http"
+    QUEUE = "queue"
+    COMMAND = "command"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who hands a message over, and for which administrative bodies (OIN) that is allowed; None: for all."""
+
+    name: str
+    organisations: frozenset[str] | None = None
+
+    def may(self, organisation: str) -> bool:
+        """Tell whether this caller may send for this body."""
+        return self.organisations is None or organisation in self.organisations
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The answer to an accepted message: the same for the same message again."""
+
+    id: UUID
+    organisation: str
+    reference: str
+    accepted_at: datetime
+    known: bool = field(compare=False, default=False)
+    """True when this message had been accepted before."""
+
+
+Ring = Callable[[Mapping[str, int]], Awaitable[None]]
+
+
+class Intake:
+    """Accepts messages."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        vault: Vault,
+        policy: Policy,
+        clock: Clock,
+        organisations: frozenset[str],
+        ring: Ring,
+        limits: DocumentLimits | None = None,
+    ) -> None:
+        """Take the parts; `ring` is told the lanes that have work after the commit."""
+        self._database = database
+        self._vault = vault
+        self._policy = policy
+        self._clock = clock
+        self._organisations = organisations
+        self._ring = ring
+        self._limits = limits or DocumentLimits()
+
+    async def accept(self, raw: bytes, *, route: Route, caller: Caller) -> Accepted:
+        """Accept a message. Raises `Refused` (every fault at once) or `Conflict`; then nothing is stored."""
+        try:
+            accepted = await self._accept(raw, caller)
+        except Refused as refused:
+            code = refused.faults[0].code if refused.faults else "onbekend"
+            REFUSED.labels(route, code).inc()
+            log.info("intake.refused", route=route, caller=caller.name, codes=[fault.code for fault in refused.faults])
+            raise
+        ACCEPTED.labels(route, accepted.known).inc()
+        return accepted
+
+    async def _accept(self, raw: bytes, caller: Caller) -> Accepted:
+        now = self._clock.now()
+        read = request.read(raw)
+        if isinstance(read, list):
+            raise Refused(read)
+        allowed = frozenset(oin for oin in self._organisations if caller.may(oin))
+        faults = request.faults_of(read, organisations=allowed, channels=frozenset(self._policy.channels), now=now)
+        message = request.to_message(read, uuid4())
+        if message.documents:
+            faults += await asyncio.to_thread(documents.faults_of, message.documents, self._limits)
+        concerned: messages.Known | None = None
+        if read.afzender in allowed:
+            async with self._database.read() as connection:
+                known = await messages.existing(
+                    connection, read.afzender, [name for name in (read.kenmerk, read.betreft) if name is not None]
+                )
+            concerned = known.get(read.betreft) if read.betreft is not None else None
+            if read.betreft is not None and read.betreft != read.kenmerk and concerned is None:
+                text = "Er is geen eerder bericht met dit kenmerk van deze afzender."
+                faults.append(Fault("#/betreft", "betreft_onbekend", text))
+        if faults:
+            raise Refused(faults)
+        body_hash = _hash(raw)
+        for _ in range(2):
+            async with self._database.read() as connection:
+                found = (await messages.existing(connection, message.sender, [message.reference])).get(
+                    message.reference
+                )
+            if found is not None:
+                return _again(found, body_hash)
+            try:
+                return await self._store(message, body_hash, concerned, now)
+            except IntegrityError:
+                # The same reference came in beside us: look again, and answer as for a repeat.
+                continue
+        raise Conflict([Fault("#/kenmerk", "kenmerk_in_gebruik", "Dit kenmerk wordt op dit moment al verwerkt.")])
+
+    async def _store(
+        self, message: Message, body_hash: bytes, concerned: messages.Known | None, now: datetime
+    ) -> Accepted:
+        key = self._vault.new_key(message.id)
+        ledger = Ledger(Delivery(_brief(message, now)), message.sender, is_new=True, key=key)
+        ledger.facts.append(
+            Fact(
+                "SubmissionAcceptance",
+                ("L12",),
+                detail={
+                    "reference": message.reference,
+                    "nature": message.nature,
+                    "body_sha256": body_hash.hex(),
+                    "concerns": message.concerns,
+                    "confidentiality": message.confidentiality,
+                },
+            )
+        )
+        ledger.apply(ev.Accepted(), self._policy, now)
+        ledgers = {message.id: ledger}
+        async with self._database.write() as connection:
+            if concerned is not None:
+                earlier = await lock(connection, [concerned.id], self._vault)
+                for found in earlier.values():
+                    found.apply(ev.Superseded(message.reference, message.nature), self._policy, now)
+                ledgers |= earlier
+            new = messages.NewMessage(message, body_hash, key, concerned.id if concerned else None, now)
+            await messages.insert(connection, [new], self._vault)
+            written = await write(connection, ledgers, policy=self._policy, vault=self._vault, now=now)
+        log.info("intake.accepted", message=str(message.id), organisation=message.sender, nature=message.nature)
+        await self._ring(written.lanes)
+        return Accepted(message.id, message.sender, message.reference, now)
+
+    async def cancel(self, message_id: UUID, *, by: str, reason: str) -> None:
+        """Call a message back that was not handed to any channel yet (law L9). Raises `Conflict` when it was."""
+        now = self._clock.now()
+        async with self._database.write() as connection:
+            ledgers = await lock(connection, [message_id], self._vault)
+            ledger = ledgers.get(message_id)
+            if ledger is None:
+                raise Refused([Fault("#/id", "onbekend", "Er is geen bericht met dit id.")])
+            if ledger.delivery.state is DeliveryState.CANCELLED:
+                return
+            if ledger.delivery.handed_over or await messages.in_hand(connection, message_id):
+                text = "Dit bericht is al onderweg. Stuur een nieuw bericht met de aard 'intrekking' (Awb 2:12)."
+                raise Conflict([Fault("#", "al_onderweg", text)])
+            ledger.apply(ev.Cancelled(by, reason), self._policy, now)
+            await write(connection, ledgers, policy=self._policy, vault=self._vault, now=now)
+
+
+def _again(found: messages.Known, body_hash: bytes) -> Accepted:
+    if found.body_hash != body_hash:
+        text = (
+            "Dit kenmerk is al gebruikt voor een ander bericht "
+            f"(sha256 {found.body_hash.hex()[:12]}…, dit bericht {body_hash.hex()[:12]}…). Gebruik een nieuw kenmerk."
+        )
+        raise Conflict([Fault("#/kenmerk", "kenmerk_in_gebruik", text)])
+    return Accepted(found.id, found.organisation, found.reference, found.accepted_at, known=True)
+
+
+def _hash(raw: bytes) -> bytes:
+    """Hash a request by what it says, not by its spaces or the order of its fields."""
+    return sha256(msgspec.json.encode(msgspec.json.decode(raw), order="deterministic")).digest()
+
+
+def _brief(message: Message, accepted_at: datetime) -> Brief:
+    return Brief(
+        message_id=message.id,
+        accepted_at=accepted_at,
+        nature=message.nature,
+        term=message.term,
+        confidentiality=message.confidentiality,
+        channels=message.channels,
+        addressee_kind=message.addressee.kind,
+        has_email=message.notice.email is not None,
+        has_address=message.addressee.address is not None,
+        email_given_by=message.notice.given_by,
+        email_given_at=message.notice.given_at,
+        opted_out_at=message.notice.opted_out_at,
+        publish_at=message.publish_at if message.publish_at and message.publish_at > accepted_at else None,
+        concerns=message.concerns,
+    )

@@ -1,0 +1,304 @@
+"""Configuration: validated once, at start. A message names the file, the key, what was found and what is needed.
+
+Read from a TOML file (`--config`, or the environment variable `BODE_CONFIG`); environment variables such as
+`BODE__DATABASE__URL` go before it, so that secrets need not stand in a file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from bode.domain.message import AddresseeKind, Confidentiality
+from bode.domain.policy import Channel, ChannelKind, LetterWithoutAddress, NoticeBy, Policy
+from bode.domain.terms import Holidays
+
+_WAIT = re.compile(r"(\d+)(s|m|h|d)")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; the message lists every fault with its key."""
+
+
+def config_folder() -> Path:
+    """Give the folder of the shipped configuration: in the wheel, or beside the sources."""
+    inside = Path(__file__).parent / "config"
+    return inside if inside.is_dir() else Path(__file__).resolve().parents[2] / "config"
+
+
+def _a_wait(value: Any) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    found = _WAIT.fullmatch(str(value))
+    if found is None:
+        raise ValueError("is no wait: write 30s, 15m, 4h or 3d")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("must be longer than nothing")
+    return value
+
+
+Wait = Annotated[timedelta, BeforeValidator(_a_wait), AfterValidator(_positive)]
+Waits = Annotated[tuple[Wait, ...], Field(min_length=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatabaseSettings(_Section):
+    """Where everything is kept."""
+
+    url: str = "sqlite:///var/bode.db"
+    pool_size: Annotated[int, Field(ge=1, le=100)] = 10
+
+
+class BrokerSettings(_Section):
+    """The doorbell. Without a URL the broker runs inside the process, for one machine."""
+
+    url: str | None = None
+    namespace: str = "bode"
+
+
+class KeySettings(_Section):
+    """The key everything sealed depends on: keep a copy of the file in a safe place."""
+
+    file: Path = Path("var/bode.key")
+
+
+class ClockSettings(_Section):
+    """A clock that runs faster than life, for a demo; refused in production."""
+
+    factor: Annotated[float, Field(ge=1, le=100_000)] = 1.0
+    origin: AwareDatetime | None = None
+
+
+class ApiKey(_Section):
+    """A key for the API: its SHA-256 in hexadecimal, and the OINs it may send for."""
+
+    name: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    organisations: tuple[str, ...]
+
+
+class ApiSettings(_Section):
+    """The HTTP API and the pages."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    public_url: str | None = None
+    """How a browser reaches the pages; made of host and port when absent."""
+    keys: tuple[ApiKey, ...] = ()
+    max_body_bytes: Annotated[int, Field(ge=10_000, le=100_000_000)] = 30_000_000
+
+
+class BounceSettings(_Section):
+    """The SMTP listener for bounces, and the domain that return paths carry."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8025
+    domain: str = "bounces.localhost"
+    max_bytes: Annotated[int, Field(ge=10_000, le=100_000_000)] = 30_000_000
+
+
+class EngineSettings(_Section):
+    """How the worker works. Times are on the wall, not on the demo's clock."""
+
+    chunk: Annotated[int, Field(ge=1, le=1000)] = 100
+    lane_concurrency: Annotated[int, Field(ge=1, le=32)] = 2
+    lease_seconds: Annotated[float, Field(ge=1, le=3600)] = 120.0
+    sweep_seconds: Annotated[float, Field(ge=0.02, le=60)] = 1.0
+    report_seconds: Annotated[float, Field(ge=0.05, le=3600)] = 30.0
+    grace_seconds: Annotated[float, Field(ge=0, le=600)] = 20.0
+    threads: Annotated[int, Field(ge=1, le=64)] = 8
+
+
+class ChannelSettings(_Section):
+    """A channel: what it is in law, which adapter places through it, and that adapter's own settings."""
+
+    adapter: str
+    kind: ChannelKind
+    label: str
+    url: str = ""
+    ceiling: Confidentiality
+    primary: bool = False
+    notice: NoticeBy = NoticeBy.WORKER
+    settings: dict[str, Any] = {}
+
+
+class ServiceSettings(_Section):
+    """The notifier or the print service: its adapter, and that adapter's own settings."""
+
+    adapter: str
+    settings: dict[str, Any] = {}
+
+
+class OrganisationSettings(_Section):
+    """An administrative body (bestuursorgaan) that sends, by its OIN."""
+
+    name: str
+    email: str
+    contact: str
+    address: tuple[str, ...]
+    box_types: dict[str, str] = {}
+
+
+class PolicySettings(_Section):
+    """The choices of `domain.policy.Policy`, as written in TOML."""
+
+    notice_retries: Waits | None = None
+    notice_last_attempt: Wait | None = None
+    notice_alarms: Waits | None = None
+    notice_unknown_wait: Wait | None = None
+    relay_retry: Wait | None = None
+    primary_wait: Wait | None = None
+    letter_without_address: LetterWithoutAddress | None = None
+    placement_retries: Waits | None = None
+    placement_patience: Wait | None = None
+    result_polls: Waits | None = None
+    result_overdue: Wait | None = None
+    reachability_valid: Wait | None = None
+    print_retries: Waits | None = None
+    posting_overdue: Wait | None = None
+
+
+class Settings(BaseSettings):
+    """Everything an installation sets."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BODE__", env_nested_delimiter="__", extra="forbid", frozen=True, toml_file=None
+    )
+
+    environment: Literal["embedded", "production"] = "embedded"
+    database: DatabaseSettings = DatabaseSettings()
+    broker: BrokerSettings = BrokerSettings()
+    keys: KeySettings = KeySettings()
+    clock: ClockSettings = ClockSettings()
+    api: ApiSettings = ApiSettings()
+    bounces: BounceSettings = BounceSettings()
+    engine: EngineSettings = EngineSettings()
+    channels: dict[str, ChannelSettings] = {}
+    notices: ServiceSettings | None = None
+    print: ServiceSettings | None = None
+    organisations: dict[str, OrganisationSettings] = {}
+    policy: PolicySettings = PolicySettings()
+    log_format: Literal["json", "console"] = "json"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment go before the file (which comes in as initial values)."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+
+def load(path: Path | None) -> Settings:
+    """Read and validate the configuration. Raises `ConfigError` naming the file and every key that is wrong."""
+    named = path or (Path(found) if (found := os.environ.get("BODE_CONFIG")) else None)
+    raw: dict[str, Any] = {}
+    if named is not None:
+        try:
+            raw = tomllib.loads(named.read_text())
+        except OSError as error:
+            raise ConfigError(f"configuration {named}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"configuration {named} is no TOML: {error}") from error
+    try:
+        settings = Settings(**raw)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+            for item in error.errors(include_url=False, include_input=False)
+        ]
+        raise ConfigError("\n".join([f"configuration {named or '(environment)'}:", *lines])) from error
+    faults = _faults(settings)
+    if faults:
+        raise ConfigError(
+            "\n".join([f"configuration {named or '(environment)'}:", *(f"  {fault}" for fault in faults)])
+        )
+    return settings
+
+
+def _faults(settings: Settings) -> list[str]:
+    """Give what is wrong between keys, and what is unsafe in production."""
+    faults = [
+        f"organisations.{oin}: an OIN has 20 digits"
+        for oin in settings.organisations
+        if not re.fullmatch(r"[0-9]{20}", oin)
+    ]
+    primaries = [name for name, channel in settings.channels.items() if channel.primary]
+    if len(primaries) > 1:
+        faults.append(f"channels: {', '.join(primaries)} are primary; one can be (Awb 2:10, third paragraph)")
+    for name, channel in settings.channels.items():
+        if channel.kind is ChannelKind.EMAIL and channel.ceiling is not Confidentiality.LAAG:
+            faults.append(f"channels.{name}.ceiling is {channel.ceiling}: e-mail carries 'laag' only (Awb 2:9)")
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name):
+            faults.append(f"channels.{name}: a name is lower case letters, digits and dashes, at most 32")
+    wanted = settings.policy.notice_last_attempt
+    if wanted is not None and wanted >= timedelta(hours=48):
+        faults.append("policy.notice_last_attempt: lies within the 48 hours, so shorter than 48h")
+    if settings.environment == "production":
+        faults += _unsafe(settings)
+    return faults
+
+
+def _unsafe(settings: Settings) -> list[str]:
+    faults: list[str] = []
+    if settings.clock.factor != 1.0 or settings.clock.origin is not None:
+        faults.append("clock: runs faster than life; production has the real time")
+    if not settings.database.url.startswith("postgresql"):
+        faults.append("database.url: production needs postgresql://")
+    if not (settings.broker.url or "").startswith(("redis://", "rediss://", "unix://")):
+        faults.append("broker.url: production needs redis://")
+    if not settings.api.keys:
+        faults.append("api.keys: none, so that everybody could send: add one (bode keys api)")
+    return faults
+
+
+def holidays() -> Holidays:
+    """Give the Dutch holidays for terms, with the decreed days of config/holidays.toml."""
+    path = config_folder() / "holidays.toml"
+    table = tomllib.loads(path.read_text())
+    decreed = [day for decree in table["decree"] for day in decree["days"]]
+    if not all(isinstance(day, date) and not isinstance(day, datetime) for day in decreed):
+        raise ConfigError(f"{path}: days are dates, written as 2026-05-15")
+    return Holidays(decreed)
+
+
+def build_policy(settings: Settings, capabilities: Mapping[str, Any]) -> Policy:
+    """Make the policy of the settings; `capabilities` are what each channel's adapter declares, by channel."""
+    channels = {
+        name: Channel(
+            name=name,
+            kind=channel.kind,
+            label=channel.label,
+            ceiling=channel.ceiling,
+            primary=channel.primary,
+            notice=channel.notice,
+            repeat_is_recognised=capabilities[name].repeat_is_recognised,
+            can_lookup=capabilities[name].can_lookup,
+            can_check=capabilities[name].can_check,
+            addressees=frozenset(AddresseeKind(kind) for kind in capabilities[name].addressees),
+        )
+        for name, channel in settings.channels.items()
+    }
+    chosen = {key: value for key, value in settings.policy.model_dump().items() if value is not None}
+    return Policy(channels=channels, is_holiday=holidays(), **chosen)

@@ -1,0 +1,114 @@
+"""The connection to the database: PostgreSQL, or SQLite on one machine, behind one small class."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class SchemaError(Exception):
+    """The database's schema is not the one this version works with. Says which, and what to do."""
+
+    def __init__(self, found: str | None, wanted: str | None) -> None:
+        """Keep the parts as attributes."""
+        super().__init__(
+            f"the database has schema {found or 'none'}, this version works with {wanted}: run 'bode db upgrade' first"
+        )
+        self.found = found
+        self.wanted = wanted
+
+
+def _async_url(url: str) -> sa.URL:
+    parsed = sa.make_url(url)
+    drivers = {"postgresql": "postgresql+psycopg", "sqlite": "sqlite+aiosqlite"}
+    if parsed.drivername not in {*drivers, *drivers.values()}:
+        raise ValueError(f"database URL starts with {parsed.drivername!r}: use postgresql:// or sqlite:///")
+    return parsed.set(drivername=drivers.get(parsed.drivername, parsed.drivername))
+
+
+class Database:
+    """One database. `write` gives a transaction that may change rows, `read` one that does not."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        """Take a URL such as `postgresql://user@host/name` or `sqlite:///path`; nothing is opened yet."""
+        self._url = _async_url(url)
+        self.is_sqlite = self._url.get_backend_name() == "sqlite"
+        # SQLite has one writer: inside this process writers stand in line here instead of failing with "locked".
+        self._writer = asyncio.Lock() if self.is_sqlite else None
+        options: dict[str, Any] = {} if self.is_sqlite else {"pool_size": pool_size, "max_overflow": pool_size}
+        self.engine: AsyncEngine = create_async_engine(self._url, pool_pre_ping=not self.is_sqlite, **options)
+        if self.is_sqlite:
+            _prepare_sqlite(self.engine)
+
+    @asynccontextmanager
+    async def write(self) -> AsyncGenerator[AsyncConnection]:
+        """Give a connection in a transaction that is committed at the end, or rolled back by an exception."""
+        if self._writer is None:
+            async with self.engine.begin() as connection:
+                yield connection
+            return
+        async with self._writer, self.engine.connect() as connection:
+            await connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                await connection.rollback()
+                raise
+            await connection.commit()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncGenerator[AsyncConnection]:
+        """Give a connection to read with."""
+        async with self.engine.connect() as connection:
+            yield connection
+
+    async def check_schema(self) -> None:
+        """Raise `SchemaError` unless the schema is exactly the one this version works with."""
+        wanted = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+        async with self.engine.connect() as connection:
+            found = await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+        if found != wanted:
+            raise SchemaError(found, wanted)
+
+    async def upgrade(self) -> None:
+        """Bring the schema to the one this version works with."""
+
+        def run(sync: sa.Connection) -> None:
+            config = Config()
+            config.set_main_option("script_location", str(_MIGRATIONS))
+            config.attributes["connection"] = sync
+            command.upgrade(config, "head")
+
+        async with self.engine.begin() as connection:
+            await connection.run_sync(run)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.engine.dispose()
+
+
+def _prepare_sqlite(engine: AsyncEngine) -> None:
+    def connected(connection: Any, _record: Any) -> None:
+        # The driver must not begin transactions by itself: `write` begins them as IMMEDIATE, so that two processes
+        # wait for each other at the start instead of failing half-way.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA busy_timeout=30000")
+        cursor.close()
+
+    event.listen(engine.sync_engine, "connect", connected)

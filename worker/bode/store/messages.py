@@ -1,0 +1,251 @@
+"""Messages and their content: stored once, encrypted, never changed (law L9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bode.domain.message import Message
+from bode.store import tables
+from bode.store.vault import MessageKey, Vault
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Message).decode
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to be stored."""
+
+    message: Message
+    body_hash: bytes
+    key: MessageKey
+    concerns: UUID | None
+    accepted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a message without opening anything."""
+
+    id: UUID
+    organisation: str
+    reference: str
+    body_hash: bytes
+    accepted_at: datetime
+    nature: str
+    case_reference: str | None
+    concerns: UUID | None
+    publish_at: datetime | None
+
+
+async def insert(connection: AsyncConnection, new: Sequence[NewMessage], vault: Vault) -> None:
+    """Store messages with their content sealed. Raises SQLAlchemy's `IntegrityError` for a reference in use."""
+    await connection.execute(
+        sa.insert(tables.message),
+        [
+            {
+                "id": item.message.id,
+                "organisation": item.message.sender,
+                "reference": item.message.reference,
+                "body_hash": item.body_hash,
+                "nature": str(item.message.nature),
+                "case_reference": item.message.case,
+                "concerns": item.concerns,
+                "addressee_hash": vault.lookup_hash(item.message.addressee.kind, item.message.addressee.number),
+                "accepted_at": item.accepted_at,
+                "publish_at": item.message.publish_at,
+            }
+            for item in new
+        ],
+    )
+    await connection.execute(
+        sa.insert(tables.content),
+        [
+            {
+                "message_id": item.message.id,
+                "key_id": vault.key_id,
+                "wrapped_key": item.key.wrapped,
+                "sealed": vault.seal(item.key, item.message.id, "content", _encode(_without_bytes(item.message))),
+            }
+            for item in new
+        ],
+    )
+    documents = [
+        {
+            "message_id": item.message.id,
+            "number": number,
+            "sealed": vault.seal(item.key, item.message.id, f"document {number}", document.content),
+        }
+        for item in new
+        for number, document in enumerate(item.message.documents)
+    ]
+    if documents:
+        await connection.execute(sa.insert(tables.document), documents)
+
+
+def _without_bytes(message: Message) -> Message:
+    """Leave the documents' bytes out: they have rows of their own, read only where they are needed."""
+    return replace(message, documents=tuple(replace(document, content=b"") for document in message.documents))
+
+
+async def load(
+    connection: AsyncConnection, message_ids: Sequence[UUID], vault: Vault, *, with_documents: bool
+) -> dict[UUID, Message]:
+    """Open messages; ones whose content was purged are left out. Raises `VaultError`."""
+    content = tables.content.c
+    rows = await connection.execute(
+        sa.select(content.message_id, content.wrapped_key, content.sealed).where(
+            content.message_id.in_(set(message_ids)), content.wrapped_key.is_not(None), content.sealed.is_not(None)
+        )
+    )
+    keys: dict[UUID, MessageKey] = {}
+    messages: dict[UUID, Message] = {}
+    for row in rows:
+        key = vault.unwrap(row.message_id, row.wrapped_key)
+        keys[row.message_id] = key
+        messages[row.message_id] = _decode(vault.open(key, row.message_id, "content", row.sealed))
+    having: list[UUID] = [item.id for item in messages.values() if with_documents and item.documents]
+    if having:
+        table = tables.document.c
+        sealed = sa.select(table.message_id, table.number, table.sealed).where(table.message_id.in_(having))
+        for row in await connection.execute(sealed):
+            clear = vault.open(keys[row.message_id], row.message_id, f"document {row.number}", row.sealed)
+            message = messages[row.message_id]
+            documents = list(message.documents)
+            documents[row.number] = replace(documents[row.number], content=clear)
+            messages[row.message_id] = replace(message, documents=tuple(documents))
+    return messages
+
+
+async def find(connection: AsyncConnection, *, reference: str, organisation: str | None = None) -> list[Known]:
+    """Find messages by reference, of one organisation or of all."""
+    table = tables.message.c
+    query = _known().where(table.reference == reference)
+    if organisation is not None:
+        query = query.where(table.organisation == organisation)
+    return [_to_known(row) for row in await connection.execute(query.order_by(table.accepted_at))]
+
+
+async def get(connection: AsyncConnection, message_id: UUID) -> Known | None:
+    """Give what is known of one message."""
+    row = (await connection.execute(_known().where(tables.message.c.id == message_id))).one_or_none()
+    return _to_known(row) if row is not None else None
+
+
+async def concerning(connection: AsyncConnection, message_id: UUID) -> list[Known]:
+    """Give the later messages that change or withdraw this one (law L9)."""
+    query = _known().where(tables.message.c.concerns == message_id).order_by(tables.message.c.accepted_at)
+    return [_to_known(row) for row in await connection.execute(query)]
+
+
+async def existing(connection: AsyncConnection, organisation: str, references: Sequence[str]) -> dict[str, Known]:
+    """Give the messages of an organisation that have these references."""
+    table = tables.message.c
+    rows = await connection.execute(
+        _known().where(table.organisation == organisation, table.reference.in_(set(references)))
+    )
+    return {known.reference: known for known in map(_to_known, rows)}
+
+
+def _known() -> sa.Select[*tuple[Any, ...]]:
+    table = tables.message.c
+    return sa.select(
+        table.id,
+        table.organisation,
+        table.reference,
+        table.body_hash,
+        table.accepted_at,
+        table.nature,
+        table.case_reference,
+        table.concerns,
+        table.publish_at,
+    )
+
+
+def _to_known(row: sa.Row[*tuple[Any, ...]]) -> Known:
+    return Known(
+        row.id,
+        row.organisation,
+        row.reference,
+        bytes(row.body_hash),
+        row.accepted_at,
+        row.nature,
+        row.case_reference,
+        row.concerns,
+        row.publish_at,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLetter:
+    """A letter as it was set, for its row."""
+
+    message_id: UUID
+    number: int
+    letter_id: UUID
+    """Its id at the print service."""
+    pdf: bytes
+    pages: int
+    template: str
+
+
+async def store_letters(
+    connection: AsyncConnection,
+    letters: Sequence[StoredLetter],
+    keys: dict[UUID, MessageKey],
+    vault: Vault,
+    now: datetime,
+) -> None:
+    """Keep letters as they were handed to the print service; a letter set again takes the place of its earlier one."""
+    rows = [
+        {
+            "message_id": item.message_id,
+            "number": item.number,
+            "letter_id": item.letter_id,
+            "sealed": vault.seal(keys[item.message_id], item.message_id, f"letter {item.number}", item.pdf),
+            "sha256": sha256(item.pdf).digest(),
+            "pages": item.pages,
+            "template": item.template,
+            "created_at": now,
+        }
+        for item in letters
+        if item.message_id in keys
+    ]
+    table = tables.letter
+    for row in rows:
+        await connection.execute(
+            sa.delete(table).where(table.c.message_id == row["message_id"], table.c.number == row["number"])
+        )
+    if rows:
+        await connection.execute(sa.insert(table), rows)
+
+
+async def load_letter(connection: AsyncConnection, message_id: UUID, number: int, vault: Vault) -> bytes | None:
+    """Open a letter's PDF; nothing when there is none or it was erased."""
+    table = tables.letter.c
+    row = (
+        await connection.execute(
+            sa.select(table.sealed, tables.content.c.wrapped_key)
+            .join_from(tables.letter, tables.content, table.message_id == tables.content.c.message_id)
+            .where(table.message_id == message_id, table.number == number)
+        )
+    ).one_or_none()
+    if row is None or row.wrapped_key is None:
+        return None
+    return vault.open(vault.unwrap(message_id, row.wrapped_key), message_id, f"letter {number}", row.sealed)
+
+
+async def in_hand(connection: AsyncConnection, message_id: UUID) -> bool:
+    """Lock all steps of a message, so that no worker can take one, and tell whether a worker has one already."""
+    step = tables.step.c
+    query = sa.select(step.state).where(step.message_id == message_id).order_by(step.id).with_for_update()
+    return any(row.state == "leased" for row in await connection.execute(query))

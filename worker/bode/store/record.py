@@ -1,0 +1,225 @@
+"""Recording: apply events to deliveries, and write what follows, with its evidence, in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bode.domain.decision import Alarm, Fact, Step
+from bode.domain.delivery import decide
+from bode.domain.events import Event
+from bode.domain.parts import Delivery
+from bode.domain.policy import Policy
+from bode.evidence.envelope import GENESIS, Sealed, seal
+from bode.store import steps, tables
+from bode.store.vault import MessageKey, Vault
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Delivery).decode
+
+
+@dataclass(slots=True)
+class Ledger:
+    """A delivery while events are applied to it, in one transaction."""
+
+    delivery: Delivery
+    organisation: str
+    seq: int = 0
+    previous: bytes = GENESIS
+    is_new: bool = False
+    key: MessageKey | None = None
+    facts: list[Fact] = field(default_factory=list[Fact])
+    steps: list[Step] = field(default_factory=list[Step])
+    closed: list[str] = field(default_factory=list[str])
+    rewake: list[tuple[str, datetime]] = field(default_factory=list[tuple[str, datetime]])
+    alarms: list[Alarm] = field(default_factory=list[Alarm])
+
+    def apply(self, event: Event, policy: Policy, now: datetime) -> None:
+        """Decide an event, and keep what follows for `write`."""
+        decision = decide(self.delivery, event, policy, now)
+        self.delivery = decision.delivery
+        self.facts += decision.facts
+        for part in decision.closed:
+            self.steps = [step for step in self.steps if step.part != part]
+        replaced = {step.part for step in decision.steps}
+        self.steps = [step for step in self.steps if step.part not in replaced] + list(decision.steps)
+        self.closed += decision.closed
+        self.closed += replaced
+        self.rewake += decision.rewake
+        self.alarms += decision.alarms
+
+
+async def lock(connection: AsyncConnection, message_ids: Sequence[UUID], vault: Vault) -> dict[UUID, Ledger]:
+    """Load deliveries for change, locked in the order of their ids, with their message keys where not erased."""
+    table = tables.delivery.c
+    rows = await connection.execute(
+        sa.select(
+            table.message_id,
+            table.organisation,
+            table.document,
+            table.event_seq,
+            table.event_hash,
+            tables.content.c.wrapped_key,
+        )
+        .join_from(tables.delivery, tables.content, table.message_id == tables.content.c.message_id)
+        .where(table.message_id.in_(set(message_ids)))
+        .order_by(table.message_id)
+        .with_for_update(of=tables.delivery)
+    )
+    return {
+        row.message_id: Ledger(
+            _decode(row.document),
+            row.organisation,
+            row.event_seq,
+            bytes(row.event_hash),
+            key=vault.unwrap(row.message_id, row.wrapped_key) if row.wrapped_key is not None else None,
+        )
+        for row in rows
+    }
+
+
+async def read_deliveries(connection: AsyncConnection, message_ids: Sequence[UUID]) -> dict[UUID, Delivery]:
+    """Load deliveries to look at, without a lock."""
+    table = tables.delivery.c
+    rows = await connection.execute(
+        sa.select(table.message_id, table.document).where(table.message_id.in_(set(message_ids)))
+    )
+    return {row.message_id: _decode(row.document) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What came of a transaction, to act on after its commit: lanes to ring, alarms to give."""
+
+    lanes: Mapping[str, int]
+    """Ready steps per lane."""
+    alarms: Sequence[tuple[UUID, Alarm]]
+    events: int
+
+
+async def write(
+    connection: AsyncConnection, ledgers: Mapping[UUID, Ledger], *, policy: Policy, vault: Vault, now: datetime
+) -> Written:
+    """Write deliveries, steps and evidence of a transaction, each kind in one statement."""
+    new_steps: list[dict[str, object]] = []
+    sealed: list[Sealed] = []
+    details: list[dict[str, object]] = []
+    inserts: list[dict[str, object]] = []
+    updates: list[dict[str, object]] = []
+    alarms: list[tuple[UUID, Alarm]] = []
+    for message_id, ledger in ledgers.items():
+        for fact in ledger.facts:
+            event = seal(
+                fact,
+                message_id=message_id,
+                organisation=ledger.organisation,
+                seq=ledger.seq + 1,
+                previous=ledger.previous,
+                recorded_at=now,
+            )
+            ledger.seq, ledger.previous = event.seq, event.hash
+            sealed.append(event)
+            if event.salt is not None and event.details is not None and ledger.key is not None:
+                purpose = f"event {event.seq}"
+                details.append(
+                    {
+                        "message_id": message_id,
+                        "seq": event.seq,
+                        "salt": event.salt,
+                        "sealed": vault.seal(ledger.key, message_id, purpose, event.details),
+                    }
+                )
+        new_steps += [steps.row_of(step, message_id, now) for step in ledger.steps]
+        alarms += [(message_id, alarm) for alarm in ledger.alarms]
+        (inserts if ledger.is_new else updates).append(_delivery_row(message_id, ledger, policy, now))
+    await _write_deliveries(connection, inserts, updates)
+    await _write_steps(connection, ledgers, new_steps)
+    if sealed:
+        await connection.execute(sa.insert(tables.event), [_event_row(event) for event in sealed])
+    if details:
+        await connection.execute(sa.insert(tables.event_detail), details)
+    stop = {alarm.lane: alarm for _, alarm in alarms if alarm.stop}
+    for lane, alarm in stop.items():
+        await steps.stop_lane(connection, lane, reason=alarm.code, by="bode", now=now)
+    lanes: dict[str, int] = {}
+    for row in new_steps:
+        if row["state"] == "ready":
+            lanes[str(row["lane"])] = lanes.get(str(row["lane"]), 0) + 1
+    return Written(lanes, alarms, len(sealed))
+
+
+def _delivery_row(message_id: UUID, ledger: Ledger, policy: Policy, now: datetime) -> dict[str, object]:
+    delivery = ledger.delivery
+    legal = delivery.legal_time(policy.primary_channels())
+    row: dict[str, object] = {
+        "state": str(delivery.state),
+        "outcome": str(delivery.outcome),
+        "notice_deadline_at": delivery.notice_deadline,
+        "sent_at": legal.at if legal is not None else None,
+        "document": _encode(delivery).decode(),
+        "event_seq": ledger.seq,
+        "event_hash": ledger.previous,
+        "updated_at": now,
+    }
+    if ledger.is_new:
+        return row | {"message_id": message_id, "organisation": ledger.organisation}
+    return row | {"of": message_id}
+
+
+async def _write_deliveries(
+    connection: AsyncConnection, inserts: list[dict[str, object]], updates: list[dict[str, object]]
+) -> None:
+    if inserts:
+        await connection.execute(sa.insert(tables.delivery), inserts)
+    if updates:
+        columns = [column for column in updates[0] if column != "of"]
+        statement = (
+            sa.update(tables.delivery)
+            .where(tables.delivery.c.message_id == sa.bindparam("of"))
+            .values({column: sa.bindparam(column) for column in columns})
+        )
+        await connection.execute(statement, updates)
+
+
+async def _write_steps(
+    connection: AsyncConnection, ledgers: Mapping[UUID, Ledger], new_steps: list[dict[str, object]]
+) -> None:
+    """Call off and add steps. One in a worker's hands is left to that worker: its answer is decided when it comes."""
+    column = tables.step.c
+    off = [
+        (message_id, part)
+        for message_id, ledger in ledgers.items()
+        if not ledger.is_new
+        for part in dict.fromkeys(ledger.closed)
+    ]
+    if off:
+        named = sa.tuple_(column.message_id, column.part).in_(off)
+        await connection.execute(sa.delete(tables.step).where(named, column.state != "leased"))
+    for message_id, ledger in ledgers.items():
+        for part, wake_at in ledger.rewake:
+            await connection.execute(
+                sa.update(tables.step)
+                .where(column.message_id == message_id, column.part == part)
+                .values(wake_at=wake_at)
+            )
+    if new_steps:
+        await connection.execute(sa.insert(tables.step), new_steps)
+
+
+def _event_row(event: Sealed) -> dict[str, object]:
+    return {
+        "message_id": event.message_id,
+        "seq": event.seq,
+        "name": event.name,
+        "part": event.part,
+        "at": event.at,
+        "recorded_at": event.recorded_at,
+        "envelope": event.envelope,
+        "hash": event.hash,
+    }

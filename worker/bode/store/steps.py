@@ -1,0 +1,255 @@
+"""Work to be done: claim in bulk, finish with a fencing token, promote what is due, find what was left behind.
+
+Lock order, everywhere: deliveries first, then steps. A claim takes steps alone and skips what is locked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bode.domain.decision import Action, Step
+from bode.store import tables
+
+_step = tables.step.c
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """A step in a worker's hands. `(id, fence)` names this one lease: whoever holds another fence cannot record."""
+
+    id: int
+    fence: int
+    message_id: UUID
+    part: str
+    action: Action
+    lane: str
+    call: UUID | None
+    deadline_at: datetime
+
+
+def row_of(step: Step, message_id: UUID, now: datetime) -> dict[str, object]:
+    """Give the row of a new step: ready when it is due now, waiting otherwise."""
+    return {
+        "message_id": message_id,
+        "part": step.part,
+        "action": str(step.action),
+        "lane": step.lane,
+        "state": "ready" if step.due_at is not None and step.due_at <= now else "waiting",
+        "due_at": step.due_at,
+        "deadline_at": step.deadline_at,
+        "wake_at": step.wake_at,
+        "call": UUID(step.call) if step.call is not None else None,
+        "fence": 0,
+    }
+
+
+async def claim(
+    connection: AsyncConnection, *, lane: str, limit: int, owner: str, lease_until: datetime
+) -> list[Leased]:
+    """Take the most urgent ready steps of a lane, none when it is stopped. Steps of one earlier call come together."""
+    stopped = sa.select(tables.lane.c.name).where(tables.lane.c.name == lane, tables.lane.c.stopped_at.is_not(None))
+    chosen = (
+        sa.select(_step.id)
+        .where(_step.lane == lane, _step.state == "ready", ~sa.exists(stopped))
+        .order_by(_step.deadline_at, _step.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    leased = await _lease(connection, chosen, owner, lease_until)
+    calls = {item.call for item in leased if item.call is not None}
+    if calls:
+        # A call is repeated whole: its other members come along, whatever the limit.
+        rest = (
+            sa.select(_step.id)
+            .where(_step.lane == lane, _step.state == "ready", _step.call.in_(calls))
+            .with_for_update(skip_locked=True)
+        )
+        leased += await _lease(connection, rest, owner, lease_until)
+    leased.sort(key=lambda item: (item.deadline_at, item.id))
+    return leased
+
+
+async def _lease(
+    connection: AsyncConnection, chosen: sa.Select[tuple[int]], owner: str, lease_until: datetime
+) -> list[Leased]:
+    rows = await connection.execute(
+        sa.update(tables.step)
+        .where(_step.id.in_(chosen))
+        .values(state="leased", fence=_step.fence + 1, owner=owner, lease_until=lease_until)
+        .returning(
+            _step.id,
+            _step.fence,
+            _step.message_id,
+            _step.part,
+            _step.action,
+            _step.lane,
+            _step.call,
+            _step.deadline_at,
+        )
+    )
+    return [
+        Leased(row.id, row.fence, row.message_id, row.part, Action(row.action), row.lane, row.call, row.deadline_at)
+        for row in rows
+    ]
+
+
+async def set_calls(connection: AsyncConnection, calls: Mapping[int, UUID]) -> None:
+    """Store which call each step travels in, before the call is made."""
+    if calls:
+        await connection.execute(
+            sa.update(tables.step).where(_step.id == sa.bindparam("step_id")).values(call=sa.bindparam("call_id")),
+            [{"step_id": step_id, "call_id": call} for step_id, call in calls.items()],
+        )
+
+
+async def finish(connection: AsyncConnection, leased: Sequence[Leased]) -> set[int]:
+    """Take these steps off the list, as far as this worker still holds their lease; gives the ids it held."""
+    rows = await connection.execute(
+        sa.select(_step.id, _step.fence)
+        .where(_step.id.in_([item.id for item in leased]), _step.state == "leased")
+        .order_by(_step.id)
+        .with_for_update()
+    )
+    fences = {row.id: row.fence for row in rows}
+    held = {item.id for item in leased if fences.get(item.id) == item.fence}
+    if held:
+        await connection.execute(sa.delete(tables.step).where(_step.id.in_(held)))
+    return held
+
+
+async def give_back(connection: AsyncConnection, leased: Sequence[Leased]) -> None:
+    """Return steps that no call was made for: they are ready again, for anybody."""
+    for item in leased:
+        await connection.execute(
+            sa.update(tables.step)
+            .where(_step.id == item.id, _step.fence == item.fence, _step.state == "leased")
+            .values(state="ready", owner=None, lease_until=None)
+        )
+
+
+async def promote(connection: AsyncConnection, now: datetime, limit: int = 5000) -> set[str]:
+    """Make due steps ready, so that a claim never has to look at the ones that wait; gives their lanes."""
+    due = (
+        sa.select(_step.id)
+        .where(_step.state == "waiting", _step.due_at <= now)
+        .order_by(_step.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rows = await connection.execute(
+        sa.update(tables.step).where(_step.id.in_(due)).values(state="ready").returning(_step.lane)
+    )
+    return {row.lane for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A step whose lease ran out, or whose moment to be woken has come."""
+
+    id: int
+    message_id: UUID
+    part: str
+    call: UUID | None
+
+
+async def expired(connection: AsyncConnection, real_now: datetime, limit: int = 500) -> list[Left]:
+    """Find steps whose lease ran out. To be confirmed with `take_expired` after their deliveries are locked."""
+    rows = await connection.execute(
+        sa.select(_step.id, _step.message_id, _step.part, _step.call)
+        .where(_step.state == "leased", _step.lease_until < real_now)
+        .order_by(_step.lease_until)
+        .limit(limit)
+    )
+    return [Left(row.id, row.message_id, row.part, row.call) for row in rows]
+
+
+async def take_expired(connection: AsyncConnection, found: Sequence[Left], real_now: datetime) -> set[int]:
+    """Take expired steps off the list, so that the worker that had them cannot record; gives the ids taken."""
+    ids = [item.id for item in found]
+    rows = await connection.execute(
+        sa.select(_step.id)
+        .where(_step.id.in_(ids), _step.state == "leased", _step.lease_until < real_now)
+        .order_by(_step.id)
+        .with_for_update()
+    )
+    taken = {row.id for row in rows}
+    if taken:
+        await connection.execute(sa.delete(tables.step).where(_step.id.in_(taken)))
+    return taken
+
+
+async def to_wake(connection: AsyncConnection, now: datetime, limit: int = 500) -> list[Left]:
+    """Find steps that asked to be woken. To be confirmed with `take_wakes` after their deliveries are locked."""
+    rows = await connection.execute(
+        sa.select(_step.id, _step.message_id, _step.part, _step.call)
+        .where(_step.wake_at <= now)
+        .order_by(_step.wake_at)
+        .limit(limit)
+    )
+    return [Left(row.id, row.message_id, row.part, row.call) for row in rows]
+
+
+async def take_wakes(connection: AsyncConnection, found: Sequence[Left], now: datetime) -> set[int]:
+    """Clear the moments to be woken, once; gives the ids cleared. Steps that were only to be woken are done."""
+    ids = [item.id for item in found]
+    rows = await connection.execute(
+        sa.select(_step.id, _step.action, _step.state)
+        .where(_step.id.in_(ids), _step.wake_at <= now)
+        .order_by(_step.id)
+        .with_for_update()
+    )
+    found_rows = list(rows)
+    only_watched = [row.id for row in found_rows if row.action == Action.WATCH and row.state != "leased"]
+    others = [row.id for row in found_rows if row.id not in set(only_watched)]
+    if only_watched:
+        await connection.execute(sa.delete(tables.step).where(_step.id.in_(only_watched)))
+    if others:
+        await connection.execute(sa.update(tables.step).where(_step.id.in_(others)).values(wake_at=None))
+    return {row.id for row in found_rows}
+
+
+async def ready_lanes(connection: AsyncConnection, cap: int) -> dict[str, int]:
+    """Count the ready steps per lane that is not stopped, up to a cap per lane: what is to be rung for."""
+    lanes = await connection.execute(
+        sa.select(_step.lane, sa.func.count())
+        .where(
+            _step.state == "ready",
+            _step.lane.not_in(sa.select(tables.lane.c.name).where(tables.lane.c.stopped_at.is_not(None))),
+        )
+        .group_by(_step.lane)
+    )
+    return {lane: min(count, cap) for lane, count in lanes.tuples()}
+
+
+async def stop_lane(connection: AsyncConnection, name: str, *, reason: str, by: str, now: datetime) -> bool:
+    """Stop a lane until it is started again; false when it was stopped already."""
+    changed = await connection.execute(
+        sa.update(tables.lane)
+        .where(tables.lane.c.name == name, tables.lane.c.stopped_at.is_(None))
+        .values(stopped_at=now, reason=reason[:120], changed_by=by)
+    )
+    return changed.rowcount > 0
+
+
+async def start_lane(connection: AsyncConnection, name: str, *, by: str) -> bool:
+    """Start a stopped lane; false when it was not stopped."""
+    changed = await connection.execute(
+        sa.update(tables.lane)
+        .where(tables.lane.c.name == name, tables.lane.c.stopped_at.is_not(None))
+        .values(stopped_at=None, reason=None, changed_by=by)
+    )
+    return changed.rowcount > 0
+
+
+async def ensure_lanes(connection: AsyncConnection, names: Sequence[str]) -> None:
+    """Give every lane its row, so that stopping one is an update."""
+    known = {row.name for row in await connection.execute(sa.select(tables.lane.c.name))}
+    missing = [{"name": name} for name in names if name not in known]
+    if missing:
+        await connection.execute(sa.insert(tables.lane), missing)

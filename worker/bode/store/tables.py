@@ -1,0 +1,219 @@
+"""The tables, one definition for PostgreSQL and SQLite.
+
+The database is the truth: what is to be done is a row in `step`, what has been done a row in `event`. Personal data
+stands only in columns named `sealed`, encrypted under the message's own key (see `vault`).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC: `timestamptz` on PostgreSQL, sortable text on SQLite. Refuses a time without a zone."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the database the moment in UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone is no moment: pass an aware datetime")
+        value = value.astimezone(UTC)
+        return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the moment back, in UTC."""
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only where the column is called INTEGER.
+_big_id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def _column(name: str, kind: Any, **options: Any) -> sa.Column[Any]:
+    return sa.Column(name, kind, nullable=options.pop("nullable", False), **options)
+
+
+message = sa.Table(
+    "message",
+    metadata,
+    _column("id", sa.Uuid, primary_key=True),
+    _column("organisation", sa.String(20)),
+    _column("reference", sa.String(64)),
+    _column("body_hash", sa.LargeBinary(32)),
+    _column("nature", sa.String(24)),
+    _column("case_reference", sa.String(64), nullable=True, index=True),
+    _column("concerns", sa.Uuid, nullable=True, index=True),
+    _column("addressee_hash", sa.LargeBinary(32), index=True),
+    _column("accepted_at", UtcDateTime),
+    _column("publish_at", UtcDateTime, nullable=True),
+    sa.UniqueConstraint("organisation", "reference"),
+)
+
+content = sa.Table(
+    "content",
+    metadata,
+    _column("message_id", sa.Uuid, primary_key=True),
+    _column("key_id", sa.String(16)),
+    _column("wrapped_key", sa.LargeBinary, nullable=True),
+    _column("sealed", sa.LargeBinary, nullable=True),
+    _column("purged_at", UtcDateTime, nullable=True),
+)
+
+document = sa.Table(
+    "document",
+    metadata,
+    _column("message_id", sa.Uuid, primary_key=True),
+    _column("number", sa.SmallInteger, primary_key=True),
+    _column("sealed", sa.LargeBinary),
+)
+
+letter = sa.Table(
+    "letter",
+    metadata,
+    _column("message_id", sa.Uuid, primary_key=True),
+    _column("number", sa.SmallInteger, primary_key=True),
+    _column("letter_id", sa.Uuid, unique=True),
+    _column("sealed", sa.LargeBinary),
+    _column("sha256", sa.LargeBinary(32)),
+    _column("pages", sa.Integer),
+    _column("template", sa.String(80)),
+    _column("created_at", UtcDateTime),
+)
+
+delivery = sa.Table(
+    "delivery",
+    metadata,
+    _column("message_id", sa.Uuid, primary_key=True),
+    _column("organisation", sa.String(20)),
+    _column("state", sa.String(16)),
+    _column("outcome", sa.String(24)),
+    _column("notice_deadline_at", UtcDateTime, nullable=True),
+    _column("sent_at", UtcDateTime, nullable=True),
+    _column("document", sa.Text),
+    _column("event_seq", sa.Integer),
+    _column("event_hash", sa.LargeBinary(32)),
+    _column("updated_at", UtcDateTime),
+    sa.Index("ix_delivery_open", "state", "notice_deadline_at", postgresql_where=sa.text("state <> 'done'")),
+)
+
+step = sa.Table(
+    "step",
+    metadata,
+    sa.Column("id", _big_id, primary_key=True, autoincrement=True),
+    _column("message_id", sa.Uuid, index=True),
+    _column("part", sa.String(64)),
+    _column("action", sa.String(8)),
+    _column("lane", sa.String(32)),
+    _column("state", sa.String(8)),
+    _column("due_at", UtcDateTime, nullable=True),
+    _column("deadline_at", UtcDateTime),
+    _column("wake_at", UtcDateTime, nullable=True),
+    _column("call", sa.Uuid, nullable=True),
+    _column("fence", sa.Integer),
+    _column("owner", sa.String(64), nullable=True),
+    _column("lease_until", UtcDateTime, nullable=True),
+    sa.CheckConstraint("state IN ('waiting', 'ready', 'leased')", name="state"),
+    # An id is never used twice: with a fence of its own it names one lease for ever.
+    sqlite_autoincrement=True,
+)
+sa.Index(
+    "ix_step_ready",
+    step.c.lane,
+    step.c.deadline_at,
+    step.c.id,
+    postgresql_where=step.c.state == sa.literal_column("'ready'"),
+    sqlite_where=step.c.state == sa.literal_column("'ready'"),
+)
+sa.Index(
+    "ix_step_waiting",
+    step.c.due_at,
+    postgresql_where=step.c.state == sa.literal_column("'waiting'"),
+    sqlite_where=step.c.state == sa.literal_column("'waiting'"),
+)
+sa.Index(
+    "ix_step_leased",
+    step.c.lease_until,
+    postgresql_where=step.c.state == sa.literal_column("'leased'"),
+    sqlite_where=step.c.state == sa.literal_column("'leased'"),
+)
+sa.Index(
+    "ix_step_wake",
+    step.c.wake_at,
+    postgresql_where=step.c.wake_at.is_not(None),
+    sqlite_where=step.c.wake_at.is_not(None),
+)
+
+event = sa.Table(
+    "event",
+    metadata,
+    sa.Column("id", _big_id, primary_key=True, autoincrement=True),
+    _column("message_id", sa.Uuid),
+    _column("seq", sa.Integer),
+    _column("name", sa.String(40)),
+    _column("part", sa.String(64), nullable=True),
+    _column("at", UtcDateTime),
+    _column("recorded_at", UtcDateTime),
+    _column("envelope", sa.LargeBinary),
+    _column("hash", sa.LargeBinary(32)),
+    sa.UniqueConstraint("message_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
+event_detail = sa.Table(
+    "event_detail",
+    metadata,
+    _column("message_id", sa.Uuid, primary_key=True),
+    _column("seq", sa.Integer, primary_key=True),
+    _column("salt", sa.LargeBinary(32)),
+    _column("sealed", sa.LargeBinary),
+)
+
+inbound = sa.Table(
+    "inbound",
+    metadata,
+    _column("key", sa.String(96), primary_key=True),
+    _column("route", sa.String(16)),
+    _column("state", sa.String(12)),
+    _column("note", sa.String(80), nullable=True),
+    _column("message_id", sa.Uuid, nullable=True, index=True),
+    _column("received_at", UtcDateTime),
+    _column("sealed", sa.LargeBinary),
+    sa.CheckConstraint("state IN ('new', 'matched', 'unmatched', 'ignored')", name="state"),
+)
+sa.Index(
+    "ix_inbound_new",
+    inbound.c.received_at,
+    postgresql_where=inbound.c.state == sa.literal_column("'new'"),
+    sqlite_where=inbound.c.state == sa.literal_column("'new'"),
+)
+
+lane = sa.Table(
+    "lane",
+    metadata,
+    _column("name", sa.String(32), primary_key=True),
+    _column("stopped_at", UtcDateTime, nullable=True),
+    _column("reason", sa.String(120), nullable=True),
+    _column("changed_by", sa.String(64), nullable=True),
+)

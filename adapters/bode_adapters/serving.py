@@ -7,6 +7,7 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -25,27 +26,21 @@ async def serve(app: Any, *, port: int = 0) -> AsyncGenerator[str]:
     once, answers under way are cut off.
     """
     # With the protocol named, asyncio switches Nagle's delay off: 40 ms less for every answer.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((LOOPBACK, port))
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        log_level="critical",
-        access_log=False,
-        ws="none",
-    )
-    config.load()
-    server = uvicorn.Server(config)
-    server.lifespan = config.lifespan_class(config)
-    await server.startup(sockets=[listener])
-    ticking = asyncio.create_task(server.main_loop())
-    try:
-        yield f"http://{LOOPBACK}:{listener.getsockname()[1]}"
-    finally:
-        ticking.cancel()
-        await _stop(server)
-        await asyncio.gather(ticking, return_exceptions=True)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((LOOPBACK, port))
+        config = uvicorn.Config(app, log_config=None, log_level="critical", access_log=False, ws="none")
+        config.load()
+        server = uvicorn.Server(config)
+        server.lifespan = config.lifespan_class(config)
+        await server.startup(sockets=[listener])
+        ticking = asyncio.create_task(server.main_loop())
+        try:
+            yield f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+        finally:
+            ticking.cancel()
+            await _stop(server)
+            await asyncio.gather(ticking, return_exceptions=True)
 
 
 async def _stop(server: uvicorn.Server) -> None:
@@ -74,6 +69,18 @@ class Order(msgspec.Struct, forbid_unknown_fields=True):
     """The word, where the behaviour needs one; for `http-503` the value of Retry-After."""
     keer: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """How many times; null means from now on."""
+
+    @property
+    def status(self) -> int:
+        """The status that `http-NNN` and `vraag-http-NNN` ask for."""
+        return int(self.gedrag.rpartition("-")[2])
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that go with that status: `Retry-After` with 503, and whenever `code` has a value for it."""
+        if self.status != HTTPStatus.SERVICE_UNAVAILABLE and self.code is None:
+            return {}
+        return {"Retry-After": self.code if self.code is not None else "2"}
 
 
 class Misbehaviour:

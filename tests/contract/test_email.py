@@ -6,9 +6,12 @@ import asyncio
 import email
 import email.policy
 import ipaddress
+import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.header import decode_header, make_header
 from email.message import EmailMessage
@@ -43,6 +46,7 @@ from bode_adapters.email import SmtpCarrier, SmtpNotifier, mime
 from bode_adapters.email.address import Mailbox, mailbox, without_addresses, xtext
 from bode_adapters.email.mock import MockMailServer
 from bode_adapters.email.mock_reports import DeliveryReport
+from bode_adapters.testing.box import BoxSuite, OtherSide
 from bode_adapters.testing.notifier import SENDER, Behaviour, NotifierSuite, notice
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -131,6 +135,102 @@ class TestSmtpNotifierOverOneLine(NotifierSuite):
     async def stage(self, server: MockMailServer) -> AsyncIterator[SmtpStage]:
         async with Opened(server, connections=1) as notifier:
             yield SmtpStage(server, notifier)
+
+
+class MailSide:
+    """A mail server as the other side of a carrier: a box without lookup, check or words of its own."""
+
+    def __init__(self, server: MockMailServer, box: SmtpCarrier) -> None:
+        self.server = server
+        self.box = box
+        self.sender = SENDER
+
+    async def make_unreachable(self, addressee: Identifier) -> None:
+        self.server.rcpt_replies[address_of(addressee)] = "550 5.1.1 unknown"
+
+    async def answer_about(self, addressee: Identifier, word: str) -> None:
+        self.server.rcpt_replies[address_of(addressee)] = f"599 {word}"
+
+    async def be_busy(self) -> None:
+        self.server.replies["mail_from"] = "451 4.3.2 busy"
+
+    async def behave(self) -> None:
+        self.server.replies.clear()
+
+    async def go_away(self) -> None:
+        await self.server.stop()
+
+    async def fall_silent(self) -> None:
+        self.server.replies["after_dot"] = None
+
+    async def times_placed(self, message: BoxMessage) -> int:
+        return sum(mail.envelope_id == str(message.id) for mail in self.server.accepted)
+
+
+def address_of(addressee: Identifier) -> str:
+    return f"a{addressee.number}@mail.example"
+
+
+class TestSmtpCarrier(BoxSuite):
+    """What a mail server says about an addressee is a reply for Bode's bounce rules, not a refusal of a box."""
+
+    @asynccontextmanager
+    async def other_side(self) -> AsyncIterator[MailSide]:
+        async with MockMailServer() as server:
+            carrier = SmtpCarrier.from_settings(settings(server, timeout_seconds=0.5), clock=clock)
+            await carrier.open()
+            yield MailSide(server, carrier)
+            await carrier.close()
+
+    def _messages(self, side: OtherSide, number: int, **changes: object) -> list[BoxMessage]:
+        made = super()._messages(side, number, **changes)
+        return [
+            replace(one, email=address_of(one.addressee), return_path="bounce+1@voorbeeldstad.example") for one in made
+        ]
+
+    async def test_a_message_is_not_accessible_before_its_moment_of_publication(self) -> None:
+        pytest.skip("mail leaves when it is sent: Bode keeps a message for a carrier until its moment")
+
+    async def test_an_unreachable_addressee_is_refused_and_the_others_are_placed(self) -> None:
+        async with self.other_side() as side:
+            messages = self._messages(side, 3)
+            await side.make_unreachable(messages[1].addressee)
+            first, refused, last = await side.box.place(messages=messages)
+            assert isinstance(first, Placed)
+            assert refused == MailRefused("rcpt_to", 550, "5.1.1 unknown", "mock.mail.test")
+            assert isinstance(last, Placed)
+
+    async def test_an_unknown_word_is_kept_and_not_guessed(self) -> None:
+        async with self.other_side() as side:
+            messages = self._messages(side, 1)
+            await side.answer_about(messages[0].addressee, "wat")
+            assert list(await side.box.place(messages=messages)) == [
+                MailRefused("rcpt_to", 599, "wat", "mock.mail.test")
+            ]
+
+    async def test_a_busy_other_side_is_unavailable_and_the_next_try_places_once(self) -> None:
+        async with self.other_side() as side:
+            messages = self._messages(side, 1)
+            await side.be_busy()
+            (busy,) = await side.box.place(messages=messages)
+            assert busy == MailRefused("mail_from", 451, "4.3.2 busy", "mock.mail.test")
+            await side.behave()
+            (answer,) = await side.box.place(messages=messages)
+            assert isinstance(answer, Placed)
+            assert await side.times_placed(messages[0]) == 1
+
+    async def test_no_personal_data_in_answers_or_logs(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.DEBUG)
+        async with self.other_side() as side:
+            messages = self._messages(side, 3)
+            await side.make_unreachable(messages[0].addressee)
+            answers = await side.box.place(messages=messages)
+            messages = [replace(message, email="geen adres") for message in messages]
+            answers = [*answers[1:], *await side.box.place(messages=messages)]
+            for message in messages:
+                for secret in (message.addressee.number, message.subject, message.text, "geen adres"):
+                    assert secret not in repr(answers)
+                    assert secret not in caplog.text
 
 
 # --------------------------------------------------------------------------------------------- replies and silences

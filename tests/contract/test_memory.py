@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -28,6 +31,8 @@ from bode_adapters.contract import (
     Unknown,
 )
 from bode_adapters.memory import MemoryBox, MemoryNotifier, MemoryPrintService, Staged
+from bode_adapters.memory.box import DEFAULT_CAPABILITIES
+from bode_adapters.testing.box import BoxSuite, utc_now
 from bode_adapters.testing.notifier import SENDER, Behaviour, NotifierSuite, notice
 from bode_adapters.testing.print_service import PrintServiceSuite
 
@@ -108,6 +113,58 @@ class TestMemoryPrintService(PrintServiceSuite):
         return PrintInMemory()
 
 
+class BoxInMemory:
+    """The other side is the box itself: there is nothing behind it."""
+
+    def __init__(self) -> None:
+        self.box = MemoryBox(
+            clock=utc_now,
+            capabilities=replace(DEFAULT_CAPABILITIES, max_subject=50, max_documents_bytes=1000),
+            rule=self._rule,
+            reachable=lambda addressee: addressee.number not in self.away,
+        )
+        self.sender = SENDER
+        self.away: set[str] = set()
+        self.words: dict[str, str] = {}
+        self.silent = False
+
+    def _rule(self, sent: BoxMessage) -> Answer | Staged | None:
+        number = sent.addressee.number
+        if number in self.words:
+            return Refused(self.words[number].replace(number, "*"), RefusalKind.UNRECOGNISED)
+        if self.silent:
+            self.silent = False
+            return Staged(Unknown("lost"), happened=True)
+        return None
+
+    async def make_unreachable(self, addressee: Identifier) -> None:
+        self.away.add(addressee.number)
+
+    async def answer_about(self, addressee: Identifier, word: str) -> None:
+        self.words[addressee.number] = word
+
+    async def be_busy(self) -> None:
+        self.box.down = True
+
+    async def behave(self) -> None:
+        self.box.down = self.silent = False
+
+    async def go_away(self) -> None:
+        self.box.down = True
+
+    async def fall_silent(self) -> None:
+        self.silent = True
+
+    async def times_placed(self, message: BoxMessage) -> int:
+        return self.box.placements[message.id]
+
+
+class TestMemoryBox(BoxSuite):
+    @asynccontextmanager
+    async def other_side(self) -> AsyncIterator[BoxInMemory]:
+        yield BoxInMemory()
+
+
 def message(**changes: object) -> BoxMessage:
     values: dict[str, object] = {
         "id": uuid4(),
@@ -186,7 +243,7 @@ async def test_reachability_is_what_the_test_says_and_unknown_while_down() -> No
     found = await box.check(addressees=both, sender=SENDER)
     assert [one.reachable for one in found] == [None, None]
     assert await box.place(messages=[message()]) == [Unavailable("down")]
-    assert await box.lookup(messages=[message()]) == [Unavailable("down")]
+    assert await box.lookup(messages=[message()]) == [Unknown("down")]
 
 
 async def test_memory_keeps_what_was_sent() -> None:

@@ -440,6 +440,18 @@ async def test_a_success_that_cannot_be_read_is_unknown(status: int, body: bytes
     assert await place_one(always(status, body)) == Unknown("unreadable_answer")
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_message_goes_nowhere_but_to_the_address_in_the_settings(status: int) -> None:
+    asked: list[str] = []
+
+    def redirect(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        return httpx.Response(status, headers={"Location": "https://elders.example/"})
+
+    assert isinstance(await place_one(redirect), Refused)
+    assert asked == ["127.0.0.1"]
+
+
 async def test_a_batch_that_was_sent_before_gives_the_first_receipt() -> None:
     answer = await place_one(always(409, {"error": "conflict", "statusID": STATUS_ID}))
     assert answer == Pending(receipt=STATUS_ID, code="http_409")
@@ -482,6 +494,7 @@ async def test_nothing_sent_is_unavailable_and_anything_later_is_unknown(error: 
     assert await place_one(failing(error)) == expected
 
 
+@pytest.mark.law("L6")
 @pytest.mark.parametrize("gedrag", ["timeout-na-acceptatie", "verbreek", "onleesbaar", "fout-na-acceptatie"])
 async def test_a_lost_answer_is_found_by_the_same_batch_and_placed_once(gedrag: str) -> None:
     async with gateway() as (side, _):
@@ -540,6 +553,7 @@ def test_no_result_code_is_left_out() -> None:
     assert set(RESULTS) == {code for code, expected in RESULT_CODES if expected is not RefusalKind.UNRECOGNISED}
 
 
+@pytest.mark.law("L10")
 async def test_placed_at_the_moment_of_the_report() -> None:
     message = new_message(SENDER)
     answer = await ask_one(always(200, report(message, "Verwerkt")), message)
@@ -547,6 +561,7 @@ async def test_placed_at_the_moment_of_the_report() -> None:
     assert answer == Placed(at=at, source=TimeSource.OTHER_SIDE, receipt=STATUS_ID, code="Verwerkt")
 
 
+@pytest.mark.law("L10")
 @pytest.mark.parametrize("at", [None, "", "gisteren", "2026-03-02T09:00:00"])
 async def test_without_a_certain_moment_our_clock_counts(at: str | None) -> None:
     message = new_message(SENDER)
@@ -555,6 +570,7 @@ async def test_without_a_certain_moment_our_clock_counts(at: str | None) -> None
     assert (answer.at, answer.source) == (NOW, TimeSource.OUR_CLOCK)
 
 
+@pytest.mark.law("L10")
 async def test_not_accessible_before_its_moment_of_publication() -> None:
     message = new_message(SENDER, publish_at=NOW + timedelta(days=3))
     answer = await ask_one(always(200, report(message, "Verwerkt")), message)
@@ -597,6 +613,7 @@ async def test_results_that_contradict_each_other_are_for_a_person() -> None:
     assert (answer.code, answer.kind) == ("Verwerkt+TechnischProbleem", RefusalKind.UNRECOGNISED)
 
 
+@pytest.mark.law("L10")
 @pytest.mark.parametrize("status", ["RECEIVED", "IN_PROGRESS", "DELIVERED"])
 async def test_a_call_under_way_is_pending(status: str) -> None:
     answer = await ask_one(always(200, {"id": STATUS_ID, "status": status}))
@@ -613,6 +630,30 @@ async def test_a_result_counts_whatever_the_status_beside_it(status: str) -> Non
 async def test_a_report_without_the_message_is_unknown() -> None:
     assert await ask_one(always(200, report(new_message(SENDER), "Verwerkt"))) == Unknown("not_in_result")
     assert await ask_one(always(200, {"id": STATUS_ID, "status": "REPORT"})) == Unknown("not_in_result")
+
+
+@pytest.mark.parametrize("stage", ["IN_PROGRESS", "DELIVERED", "REPORT", "FAILED"])
+async def test_a_message_that_was_not_in_the_call_is_absent(stage: str) -> None:
+    message, other = new_message(SENDER), new_message(SENDER)
+    body = report(other, "Verwerkt", status=stage)
+    body["context"]["Aangeleverd"] = {"Berichten": [{"BerichtID": str(other.id)}]}
+    assert await ask_one(always(200, body), message) == Absent("not_in_call")
+    body["context"]["Aangeleverd"] = {"Berichten": []}
+    assert await ask_one(always(200, body), message) == Unknown("not_in_result")
+
+
+@pytest.mark.law("L6")
+async def test_a_batch_repeated_in_parts_is_settled_and_placed_once() -> None:
+    async with gateway() as (side, _):
+        batch = uuid4()
+        messages = [new_message(SENDER, batch=batch), new_message(SENDER, batch=batch)]
+        # The first call never arrived; its repeat comes in two parts.
+        (first,) = await settled(side.box, messages[:1])
+        assert isinstance(first, Placed)
+        assert await settled(side.box, messages[1:]) == [Absent("not_in_call")]
+        (second,) = await settled(side.box, [replace(messages[1], batch=uuid4())])
+        assert isinstance(second, Placed)
+        assert [await side.times_placed(message) for message in messages] == [1, 1]
 
 
 async def test_a_failed_call_without_results_was_not_placed() -> None:
@@ -728,6 +769,7 @@ async def test_the_mock_misbehaves_in_its_results(gedrag: str, expected: type[An
         assert isinstance(answer, expected)
 
 
+@pytest.mark.law("L6")
 async def test_after_a_technical_problem_a_new_batch_places_the_message_once() -> None:
     async with gateway() as (side, _):
         message = new_message(SENDER)

@@ -108,6 +108,8 @@ class MockMailServer(SessionOwner):
         self.slow_seconds = slow_seconds
         self.accepted: deque[AcceptedMail] = deque(maxlen=capacity)
         """The mails taken, oldest first; the oldest go when `capacity` is reached."""
+        self.rcpt_replies: dict[str, str] = {}
+        """Scripted reply to RCPT by whole address, before what its local part says."""
         self.attempts: Counter[tuple[str, str]] = Counter()
         """By envelope id or Message-ID, and recipient."""
         self.unreported: list[str] = []
@@ -152,6 +154,8 @@ class MockMailServer(SessionOwner):
             self.attempts[session.envelope_id, recipient] += 1
             if self._too_soon(word, session.envelope_id, recipient):
                 return SOFT
+        if recipient in self.rcpt_replies:
+            return self.rcpt_replies[recipient]
         if word in REFUSED_AT_RCPT:
             return REFUSED_AT_RCPT[word].format(recipient=recipient)
         return "250 2.1.5 Ok"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Self
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from bode_adapters.contract import (
     Sender,
     TimeSource,
     Unavailable,
+    Unknown,
 )
 from bode_adapters.memory.script import Rule, Script, no_settings
 
@@ -83,7 +85,7 @@ class MemoryBox:
         return [self._place(message) for message in messages]
 
     async def lookup(self, *, messages: Sequence[BoxMessage]) -> Sequence[Answer]:
-        """Tell what became of messages."""
+        """Tell what became of messages; while it is down nothing is known, least of all that they are absent."""
         return [self._find(message) for message in messages]
 
     def settle(self, message: UUID, answer: Answer | None = None) -> None:
@@ -91,7 +93,7 @@ class MemoryBox:
         pending = self._pending.pop(message)
         if answer is None or isinstance(answer, Placed):
             self.placements[message] += 1
-            self._placed[message] = answer or self._now(pending.receipt)
+            self._placed[message] = answer or replace(self._now(self.messages[message]), receipt=pending.receipt)
         else:
             self._settled[message] = answer
 
@@ -103,13 +105,16 @@ class MemoryBox:
             if staged.happened:
                 self._record(message, staged.answer)
             return staged.answer
+        addressee = message.addressee
+        if addressee.kind not in self._capabilities.addressees or self._reachable(addressee) is False:
+            return Refused("unreachable", RefusalKind.ADDRESSEE)
         known = self._placed.get(message.id)
         if known is not None and self._capabilities.repeat_is_recognised:
-            return _again(known)
+            return replace(known, already=True)
         too_much = self._too_much(message)
         if too_much is not None:
             return Refused(too_much, RefusalKind.CONTENT)
-        placed = self._now(str(message.id))
+        placed = self._now(message)
         self._record(message, placed)
         return placed
 
@@ -120,14 +125,14 @@ class MemoryBox:
             return
         if message.id not in self._placed or not self._capabilities.repeat_is_recognised:
             self.placements[message.id] += 1
-            self._placed[message.id] = answer if isinstance(answer, Placed) else self._now(str(message.id))
+            self._placed[message.id] = answer if isinstance(answer, Placed) else self._now(message)
 
     def _find(self, message: BoxMessage) -> Answer:
         if self.down:
-            return Unavailable("down")
+            return Unknown("down")
         known = self._placed.get(message.id)
         if known is not None:
-            return _again(known)
+            return replace(known, already=True)
         return self._pending.get(message.id) or self._settled.get(message.id) or Absent()
 
     def _too_much(self, message: BoxMessage) -> str | None:
@@ -141,9 +146,7 @@ class MemoryBox:
         )
         return next((code for code, has, most in limits if most is not None and has > most), None)
 
-    def _now(self, receipt: str) -> Placed:
-        return Placed(at=self._clock(), source=TimeSource.OTHER_SIDE, receipt=receipt)
-
-
-def _again(known: Placed) -> Placed:
-    return Placed(known.at, known.source, known.receipt, known.code, already=True)
+    def _now(self, message: BoxMessage) -> Placed:
+        now = self._clock()
+        at = now if message.publish_at is None else max(now, message.publish_at)
+        return Placed(at, TimeSource.OTHER_SIDE, receipt=str(message.id))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from itertools import count
@@ -23,6 +24,7 @@ from bode_adapters.contract import (
     Refused,
     TimeSource,
     Unavailable,
+    Unknown,
 )
 from bode_adapters.memory.script import Rule, Script, no_settings
 
@@ -66,7 +68,7 @@ class MemoryPrintService:
         return [self._submit(letter) for letter in letters]
 
     async def lookup(self, *, letters: Sequence[PrintLetter]) -> Sequence[Answer]:
-        """Tell what became of letters."""
+        """Tell what became of letters; while it is down nothing is known."""
         return [self._find(letter) for letter in letters]
 
     async def reports(self) -> Sequence[LetterReport]:
@@ -100,7 +102,7 @@ class MemoryPrintService:
     def _take(self, letter: PrintLetter) -> Placed:
         known = self._taken.get(letter.id)
         if known is not None:
-            return Placed(known.at, known.source, known.receipt, already=True)
+            return replace(known, already=True)
         self.printed[letter.id] += 1
         self.letters[letter.id] = letter
         placed = self._taken[letter.id] = Placed(self._clock(), TimeSource.OTHER_SIDE, receipt=str(letter.batch))
@@ -108,6 +110,6 @@ class MemoryPrintService:
 
     def _find(self, letter: PrintLetter) -> Answer:
         if self.down:
-            return Unavailable("down")
+            return Unknown("down")
         known = self._taken.get(letter.id)
-        return Absent() if known is None else Placed(known.at, known.source, known.receipt, already=True)
+        return Absent() if known is None else replace(known, already=True)

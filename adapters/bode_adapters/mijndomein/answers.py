@@ -19,7 +19,7 @@ from bode_adapters.contract import (
     Unknown,
 )
 from bode_adapters.mijndomein import wire
-from bode_adapters.mijnoverheid.rest import by_status, moment_of, raw_word
+from bode_adapters.rest import by_status, moment_of, raw_word
 
 POST_STATUSES: Final[Mapping[int, Answer]] = {
     # The contract's own, operation leverBerichtAan.

@@ -27,7 +27,7 @@ from bode_adapters.contract import (
     Unknown,
 )
 from bode_adapters.mijndomein import answers, limits, wire
-from bode_adapters.mijnoverheid.rest import HIDDEN, SettingsTable, moment_of, new_client, send, written
+from bode_adapters.rest import HIDDEN, SettingsTable, moment_of, new_client, send, written
 
 _Found = TypeVar("_Found")
 _ShelfName = tuple[str, IdentifierKind, str]
@@ -36,8 +36,9 @@ _Shelf = Sequence[wire.Opgeslagen] | Unknown
 
 _PAGE_SIZE: Final = 100
 """The contract's largest."""
-_CLOCKS_DIFFER: Final = timedelta(minutes=5)
-"""How far the store's clock may be behind ours, in finding a message by its time of receipt."""
+_EARLIER: Final = timedelta(minutes=15)
+"""How long before `since` a message found may have been received: clocks differ, and `since` may be when a call was
+given up rather than when it was made."""
 _HEADER_NAME: Final = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
 _OURS: Final = frozenset({
@@ -286,7 +287,7 @@ def _may_be(found: wire.Opgeslagen, message: BoxMessage) -> bool:
     if found.afzender not in {None, message.sender.oin}:
         return False
     received = moment_of(found.ontvangen)
-    return message.since is None or received is None or received >= message.since - _CLOCKS_DIFFER
+    return message.since is None or received is None or received >= message.since - _EARLIER
 
 
 def _headers(table: Mapping[str, object]) -> Mapping[str, str]:

@@ -195,7 +195,7 @@ async def _deliver(request: Request[Any, Any, Any], state: State) -> Response[by
         raise Refusal(400, str(fault)) from None
     numbers = {delivery.ontvanger.waarde}
     if (order := mock.misbehaviour.take(ontvangers=numbers, prefixes=("http-",))) is not None:
-        raise _commanded(order)
+        raise Refusal(order.status, "as commanded", headers=order.headers)
     if (order := mock.misbehaviour.take(ontvangers=numbers, prefixes=_BEFORE_STORING)) is not None:
         kind = order.code or "onbekende-reden" if order.gedrag == "onbekende-code" else order.gedrag
         raise Refusal(422, "as commanded", kind=_TYPES + kind)
@@ -344,7 +344,7 @@ def _of_ontvanger(request: Request[Any, Any, Any], mock: MockMijnDomein) -> Beri
 def _misread(mock: MockMijnDomein, ontvanger: str) -> None:
     numbers = {ontvanger.partition(":")[2]}
     if (order := mock.misbehaviour.take(ontvangers=numbers, prefixes=("vraag-http-",))) is not None:
-        raise _commanded(order)
+        raise Refusal(order.status, "as commanded", headers=order.headers)
 
 
 def _whole(request: Request[Any, Any, Any], name: str, *, default: int, at_least: int, at_most: int) -> int:
@@ -373,12 +373,6 @@ def _valid(kind: str, number: str) -> bool:
         return True
     digits = [int(digit) for digit in number]
     return (sum((9 - place) * digit for place, digit in enumerate(digits[:8])) - digits[8]) % 11 == 0
-
-
-def _commanded(order: Order) -> Refusal:
-    status = int(order.gedrag.rpartition("-")[2])
-    headers = {"Retry-After": order.code or "2"} if status == 503 or order.code is not None else {}  # noqa: PLR2004
-    return Refusal(status, "as commanded", headers=headers)
 
 
 def _refuse(_: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:

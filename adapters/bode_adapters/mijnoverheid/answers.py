@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final, assert_never
 
 from bode_adapters.contract import (
+    Absent,
     Answer,
     BoxMessage,
     Pending,
@@ -17,7 +18,7 @@ from bode_adapters.contract import (
     Unknown,
 )
 from bode_adapters.mijnoverheid import wire
-from bode_adapters.mijnoverheid.rest import moment_of, raw_word
+from bode_adapters.rest import moment_of, raw_word
 
 POST_STATUSES: Final[Mapping[int, Answer]] = {
     # The contract's own, operation postMessages. 201 and 409 have a body that says more: see `MijnOverheidBox`.
@@ -61,7 +62,7 @@ RESULTS: Final[Mapping[str, Meaning | RefusalKind]] = {
     "Verwerkt": Meaning.PLACED,
     # Logius' own sample of a result has `00` where the schema says `Verwerkt`.
     "00": Meaning.PLACED,
-    # An earlier call of ours placed it. The first moment is not given: see `_placed`.
+    # An earlier call of ours placed it. The first moment is not given: see `_from_code`.
     "BerichtBestaatAl": Meaning.ALREADY_PLACED,
     "TechnischProbleem": Meaning.NOT_NOW,
     # The gateway sets the creation date on every call, so the next try has a fresh one. 13 days is the limit: it can
@@ -109,10 +110,16 @@ def from_status(status: wire.Status, message: BoxMessage, *, receipt: str, now: 
 
     A report decides, whatever the stage beside it says; a stage alone never says that a message was placed.
     """
-    processed = status.context.processed if status.context is not None else None
-    if processed is not None and processed.results:
-        results = [result for result in processed.results if result.bericht_id.lower() == str(message.id)]
-        return _from_results(results, _moment(processed, message, now=now), receipt=receipt)
+    context = status.context if status.context is not None else wire.Context()
+    delivered = context.delivered.members if context.delivered is not None else []
+    reported = context.processed if context.processed is not None else wire.Processed()
+    results = [result for result in reported.results if _is(result, message)]
+    if delivered and not results and not any(_is(member, message) for member in delivered):
+        # The gateway knows the batch, but never got this message in it: the first call did not arrive, and its repeat
+        # came in parts.
+        return Absent("not_in_call")
+    if reported.results:
+        return _from_results(results, _moment(reported, message, now=now), receipt=receipt)
     word = status.status if status.status is not None else ""
     match STAGES.get(word):
         case CallStage.UNDER_WAY:
@@ -130,8 +137,12 @@ def from_status(status: wire.Status, message: BoxMessage, *, receipt: str, now: 
             assert_never(never)
 
 
+def _is(entry: wire.Member | wire.Result, message: BoxMessage) -> bool:
+    return entry.bericht_id.lower() == str(message.id)
+
+
 def _from_results(results: Sequence[wire.Result], moment: tuple[datetime, TimeSource], *, receipt: str) -> Answer:
-    """Tell what the results for one message say: normally one, but none and several have been seen elsewhere."""
+    """Tell what the results for one message say: one, as a rule; the contract's form allows none and several too."""
     codes = list(dict.fromkeys(result.code if result.code is not None else "" for result in results))
     if not codes:
         return Unknown("not_in_result")
@@ -156,7 +167,7 @@ def _from_code(code: str, moment: tuple[datetime, TimeSource], *, receipt: str) 
             return Placed(at=at, source=source, receipt=receipt, code=code)
         case Meaning.ALREADY_PLACED:
             # The moment is that of this report. The message was accessible before it; the later moment is the careful
-            # one, as a term counts from it.
+            # one, as a term counts from it. Whoever has the first report's moment should keep that.
             return Placed(at=at, source=source, receipt=receipt, code=code, already=True)
         case Meaning.NOT_NOW:
             return Unavailable(code)
@@ -166,6 +177,6 @@ def _from_code(code: str, moment: tuple[datetime, TimeSource], *, receipt: str) 
 
 def _moment(processed: wire.Processed, message: BoxMessage, *, now: datetime) -> tuple[datetime, TimeSource]:
     """Give when a placed message became accessible (L10): not before the moment from which it is shown."""
-    reported = moment_of(processed.at)
-    at, source = (reported, TimeSource.OTHER_SIDE) if reported is not None else (now, TimeSource.OUR_CLOCK)
+    theirs = moment_of(processed.at)
+    at, source = (theirs, TimeSource.OTHER_SIDE) if theirs is not None else (now, TimeSource.OUR_CLOCK)
     return (max(at, message.publish_at) if message.publish_at is not None else at), source

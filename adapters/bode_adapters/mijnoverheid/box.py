@@ -28,7 +28,7 @@ from bode_adapters.contract import (
     Unknown,
 )
 from bode_adapters.mijnoverheid import answers, limits, wire
-from bode_adapters.mijnoverheid.rest import SettingsTable, by_status, new_client, send, written
+from bode_adapters.rest import SettingsTable, by_status, new_client, send, written
 
 _OIN: Final = re.compile(r"[0-9]{20}")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -85,8 +85,12 @@ class MijnOverheidBox:
       the old result for ever. Should the message be there after all, the Berichtenbox knows its BerichtID (our message
       id, always the same) and the result is `BerichtBestaatAl`.
 
+    One `Unknown` is not settled by the same batch id: `not_in_result`, a finished report without the message. The
+    gateway would give that report again, so it is for a person; a new batch id places nothing twice.
+
     A message that breaks a limit is left out of its call. That depends on the message alone, so a repeated batch has
-    the same members.
+    the same members. Should a batch be repeated in parts after all, the gateway takes the first part if the first call
+    never arrived; `lookup` then answers `Absent` for the rest, which was in no call.
     """
 
     def __init__(

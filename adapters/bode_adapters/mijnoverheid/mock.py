@@ -261,7 +261,7 @@ async def _post_messages(request: Request[Any, Any, Any], state: State) -> Respo
         raise Refusal(400, str(fault)) from None
     numbers = {bericht.GebruikerID for bericht in berichten.Berichten}
     if (order := mock.misbehaviour.take(ontvangers=numbers, prefixes=("http-",))) is not None:
-        raise _commanded(order)
+        raise Refusal(order.status, "as commanded", headers=order.headers)
     call = mock.take_in(batch, berichten)
     order = mock.misbehaviour.take(ontvangers=numbers, prefixes=_AFTER_ACCEPTING)
     match order.gedrag if order is not None else None:
@@ -289,7 +289,7 @@ async def _get_status(request: Request[Any, Any, Any], state: State) -> Response
     call = mock.call_of(status_id)
     numbers = {bericht.GebruikerID for bericht in call.berichten}
     if (order := mock.misbehaviour.take(ontvangers=numbers, prefixes=("vraag-http-",))) is not None:
-        raise _commanded(order)
+        raise Refusal(order.status, "as commanded", headers=order.headers)
     return _json(_status(call))
 
 
@@ -334,12 +334,6 @@ def _check_documents(berichten: Berichten) -> None:
                 raise ValueError("Inhoud is not base64") from None
             if not content.startswith(b"%PDF-"):
                 raise ValueError("Inhoud is not a PDF")
-
-
-def _commanded(order: Order) -> Refusal:
-    status = int(order.gedrag.rpartition("-")[2])
-    headers = {"Retry-After": order.code or "2"} if status == 503 or order.code is not None else {}  # noqa: PLR2004
-    return Refusal(status, "as commanded", headers=headers)
 
 
 def _refuse(_: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:

@@ -45,6 +45,18 @@ class Fault(msgspec.Struct):
     error: str
 
 
+class Member(msgspec.Struct):
+    """A message that the gateway got in a call."""
+
+    bericht_id: str = msgspec.field(name="BerichtID")
+
+
+class Delivered(msgspec.Struct):
+    """What the gateway got in a call; without it, or without the list, it does not say."""
+
+    members: list[Member] = msgspec.field(name="Berichten", default_factory=list[Member])
+
+
 class Result(msgspec.Struct):
     """What became of one message."""
 
@@ -62,6 +74,7 @@ class Processed(msgspec.Struct):
 class Context(msgspec.Struct):
     """Given from IN_PROGRESS on; `processed` only once the Berichtenbox reported."""
 
+    delivered: Delivered | None = msgspec.field(name="Aangeleverd", default=None)
     processed: Processed | None = msgspec.field(name="Verwerkt", default=None)
 
 

@@ -25,6 +25,7 @@ from bode_adapters.contract import (
     SettingError,
     TimeSource,
     Unavailable,
+    Unknown,
 )
 from bode_adapters.print_folder.ledger import Entry, FolderAwayError, Ledger, LedgerLostError
 from bode_adapters.print_folder.reports import Reports
@@ -33,12 +34,17 @@ BULK = 500
 
 REFUSALS = {
     "sha256": RefusalKind.DEFECT,  # the PDF is not the one that was made for this letter
-    # A batch lies in `in/` that the ledger does not know: the ledger was removed or is another's. Going on would print
-    # letters twice.
+    # The ledger is gone, broken, or another's. Going on could print letters twice.
     "ledger_lost": RefusalKind.CONFIGURATION,
+    "folder": RefusalKind.CONFIGURATION,  # with the system's word after it: one of `NEVER`
 }
 OTHER_CONTENT = "other_content"
 """Code of a letter that was handed over before with another PDF: the first one counts."""
+
+NEVER = frozenset({errno.EXDEV, errno.EOPNOTSUPP, errno.EMLINK})
+"""What no waiting repairs: `.tmp` and `in` on two file systems, or a ledger where there are no hard links."""
+
+FAILURES = (OSError, LedgerLostError)
 
 _log = structlog.get_logger(__name__)
 
@@ -66,6 +72,8 @@ class PrintFolder:
             raise SettingError(min(table), "given", "a key that this adapter knows, or nothing")
         if not (folder / "in").is_dir():
             raise SettingError("folder", str(folder), "a directory that holds a directory 'in', watched by the printer")
+        if (folder / "in").stat().st_dev != folder.stat().st_dev:
+            raise SettingError("folder", str(folder), "on one file system with its directory 'in'")
         return cls(folder, clock=clock, ledger=ledger)
 
     @property
@@ -105,8 +113,8 @@ class PrintFolder:
                 self._ledger.undo_unfinished()
                 for batch, members in batches.items():
                     answers |= self._hand_over(batch, members)
-        except OSError as error:
-            answer = _of_error(error)
+        except FAILURES as error:
+            answer = _of_failure(error)
             return [answers.get(letter.id, answer) for letter in letters]
         return [answers[letter.id] for letter in letters]
 
@@ -124,46 +132,52 @@ class PrintFolder:
             return answers
         try:
             entry = self._ledger.hand_over(self._ledger.free_name(batch), new)
-        except LedgerLostError as error:
-            _log.error("print_ledger_lost", batch=str(error))
-            return answers | dict.fromkeys((letter.id for letter in new), _refused("ledger_lost"))
-        except OSError as error:
-            return answers | dict.fromkeys((letter.id for letter in new), _of_error(error))
+        except FAILURES as error:
+            return answers | dict.fromkeys((letter.id for letter in new), _of_failure(error))
         return answers | {letter.id: _placed(entry, letter, already=False) for letter in new}
 
     def _lookup(self, letters: Sequence[PrintLetter]) -> list[Answer]:
         try:
             with self._ledger.locked():
                 found = [(letter, self._ledger.find(letter.id)) for letter in letters]
-        except OSError as error:
-            return [_of_error(error)] * len(letters)
+        except FAILURES as error:
+            # A question that fails says nothing about the letter: not even that it is not there.
+            answer = _of_failure(error)
+            return [Unknown(answer.code) if isinstance(answer, Unavailable) else answer] * len(letters)
         return [Absent() if entry is None else _placed(entry, letter, already=True) for letter, entry in found]
 
     def _read_reports(self) -> list[LetterReport]:
         try:
             with self._ledger.locked():
                 return self._reports.read()
-        except OSError as error:
-            _log.warning("print_reports_unavailable", code=_of_error(error).code)
+        except FAILURES as error:
+            _log.warning("print_reports_unavailable", code=_of_failure(error).code)
             return []
 
     def _confirm(self, keys: Sequence[str]) -> None:
         try:
             with self._ledger.locked():
                 self._reports.confirm(keys)
-        except OSError as error:
-            _log.warning("print_reports_unavailable", code=_of_error(error).code)
+        except FAILURES as error:
+            _log.warning("print_reports_unavailable", code=_of_failure(error).code)
 
 
-def _of_error(error: OSError) -> Unavailable:
-    """Translate what the disk says. All of it can pass: a full disk, a share that is away, rights not given yet."""
-    if isinstance(error, FolderAwayError):
-        return Unavailable("folder:away")
-    return Unavailable(f"folder:{errno.errorcode.get(error.errno or 0, 'unknown')}")
+def _of_failure(error: Exception) -> Unavailable | Refused:
+    """Translate what the disk says. Nearly all of it passes: a full disk, a share that is away, rights to be given."""
+    match error:
+        case LedgerLostError():
+            return _refused("ledger_lost")
+        case FolderAwayError():
+            return Unavailable("folder:away")
+        case OSError(errno=int() as number):
+            code = f"folder:{errno.errorcode.get(number, number)}"
+            return _refused(code) if number in NEVER else Unavailable(code)
+        case _:
+            return Unavailable("folder:unknown")
 
 
 def _refused(code: str) -> Refused:
-    return Refused(code, REFUSALS[code])
+    return Refused(code, REFUSALS[code.partition(":")[0]])
 
 
 def _placed(entry: Entry, letter: PrintLetter, *, already: bool) -> Placed:

@@ -13,18 +13,24 @@ Only the rename takes `.tmp/<name>/` away while the intent stands, so:
     handed over  =  the intent is there, and `.tmp/<name>/` is not
 
 whatever the print service did with `in/<name>/` since, and whether or not step 5 was reached. The lock is held from
-before step 1 until after step 4, so whoever holds it and sees a `.tmp/<name>/` sees what a crash left behind, and undoes
-it: nothing is ever handed over but by a call that names the letter. Undoing removes the intent *before* the directory
-(and waits for the disk in between): in the other order a crash would leave a batch that looks handed over and is not.
-A crash after the intent is gone leaves names in `letters/` whose batch has no intent; they count for nothing and are
-replaced. The time of step 5 is not needed to know *that*; where it is missing, the time of finding out is written, which
-is later than the real one and says so in no way that matters: a letter counts from its posting, which is reported.
+before step 1 until after step 4, so whoever holds it and sees a `.tmp/<name>/` sees what a crash left behind, and
+undoes it: nothing is ever handed over but by a call that names the letter. Undoing removes the intent *before* the
+directory (and waits for the disk in between): in the other order a crash would leave a batch that looks handed over
+and is not. A crash after the intent is gone leaves names in `letters/` that stand for nothing: a name counts only as
+far as the intent it points to is there and holds the letter.
+
+Step 5 is not needed to know *that*. Where it is missing, the time of finding out is written: later than the real one,
+and harmless, for what counts of a letter is the time of posting, which the print service reports.
+
+The ledger is made before `.tmp/`: a `.tmp/` without a ledger means that the ledger was lost or is not mounted, and then
+nothing is handed over, for no repeat could be recognised.
 
 Files here hold ids, hashes and times, no personal data, and are kept: they are what recognises a letter years later.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -44,7 +50,7 @@ class FolderAwayError(OSError):
 
 
 class LedgerLostError(Exception):
-    """The print service's folder holds a batch that the ledger does not know: repeats cannot be recognised."""
+    """The ledger is not there, is broken, or does not know a batch that was handed over: no repeat is recognised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,32 +77,37 @@ class Ledger:
         self._clock = clock
 
     def locked(self) -> AbstractContextManager[None]:
-        """Hold the lock; raises `OSError` where the folder is away.
+        """Hold the lock; raises `OSError` where the folder is away, `LedgerLostError` where the ledger is.
 
         `in` must be there beforehand: made by us, it would be a folder that nobody watches when the share of the print
         service is not mounted, and every letter would vanish in it.
         """
         if not self.incoming.is_dir():
             raise FolderAwayError("the folder 'in' is not there")
-        for folder in (self._tmp, self._root, self._batches, self._letters, self._handed_over):
-            folder.mkdir(exist_ok=True)
+        if not self._handed_over.is_dir():
+            if self._tmp.exists():
+                raise LedgerLostError("no ledger")
+            for folder in (self._root, self._batches, self._letters, self._handed_over):
+                folder.mkdir(exist_ok=True)
+            disk.settle(self._root)
+        self._tmp.mkdir(exist_ok=True)
         return disk.locked(self._root / "lock")
 
     def find(self, letter: UUID) -> Entry | None:
         """Give the batch in which a letter was handed over, or none."""
-        intent = _read(self._letters / str(letter))
-        if intent is None:
+        link = _read(self._letters / str(letter))
+        if link is None or not self._is_handed_over(name := str(link["batch"])):
             return None
-        name = str(intent["batch"])
-        if not self._is_handed_over(name):
+        intent = _read(self._intent(name))
+        if intent is None or str(letter) not in intent["letters"]:
             return None
-        return Entry(name, self._time(name), {str(key): str(value) for key, value in intent["letters"].items()})
+        return Entry(name, self._time(name), intent["letters"])
 
     def free_name(self, batch: UUID) -> str:
         """Give the name for letters of a batch: that of the batch, with a number if others of it went before."""
         name = str(batch)
         number = 1
-        while (self._batches / f"{name}.json").exists():
+        while self._intent(name).exists():
             number += 1
             name = f"{batch}.{number}"
         return name
@@ -104,7 +115,8 @@ class Ledger:
     def undo_unfinished(self) -> None:
         """Take back what a crash left half done."""
         for left in sorted(self._tmp.iterdir()):
-            self._undo(left.name)
+            if left.is_dir():
+                self._undo(left.name)
 
     def hand_over(self, name: str, letters: Sequence[PrintLetter]) -> Entry:
         """Take the five steps. Raises `OSError` with nothing handed over, or returns with the batch handed over."""
@@ -135,19 +147,22 @@ class Ledger:
         disk.settle(self._tmp)
 
     def _intend(self, name: str, hashes: dict[str, str], now: datetime) -> None:
-        intent = self._batches / f"{name}.json"
+        intent = self._intent(name)
         disk.write_whole(intent, _json({"batch": name, "created": now.isoformat(), "letters": hashes}))
         for letter in hashes:
             link = self._letters / letter
-            link.unlink(missing_ok=True)  # of a batch that was undone: `find` gave none for this letter
+            link.unlink(missing_ok=True)  # left by a batch that was undone: `find` gave none for this letter
             link.hardlink_to(intent)
         disk.settle(self._letters)
 
+    def _intent(self, name: str) -> Path:
+        return self._batches / f"{name}.json"
+
     def _is_handed_over(self, name: str) -> bool:
-        return (self._batches / f"{name}.json").exists() and not (self._tmp / name).exists()
+        return self._intent(name).exists() and not (self._tmp / name).exists()
 
     def _undo(self, name: str) -> None:
-        intent = self._batches / f"{name}.json"
+        intent = self._intent(name)
         known = _read(intent)
         if known is not None:
             links = [self._letters / letter for letter in known["letters"]]
@@ -165,8 +180,9 @@ class Ledger:
             return datetime.fromisoformat(mark.read_text("ascii"))
         except FileNotFoundError:
             now = self._clock()
+        with contextlib.suppress(OSError):  # the batch is handed over, whether or not the disk takes its time
             disk.write_whole(mark, now.isoformat().encode("ascii"))
-            return now
+        return now
 
 
 def file_name(letter: UUID) -> str:
@@ -204,5 +220,8 @@ def _read(path: Path) -> dict[str, Any] | None:
         content = path.read_bytes()
     except FileNotFoundError:
         return None
-    found: dict[str, Any] = json.loads(content)
+    try:
+        found: dict[str, Any] = json.loads(content)
+    except ValueError as error:
+        raise LedgerLostError(path.name) from error
     return found

@@ -106,7 +106,7 @@ class MockPrintService:
         try:
             manifest: Any = json.loads((batch / "manifest.json").read_bytes())
             letters: list[dict[str, str]] = manifest["letters"]
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             self.problems.append(f"{batch.name}: no manifest")
             self._move(batch, "refused")
             return 0

@@ -1,6 +1,6 @@
 """What the print service says about letters: files in `reports/`.
 
-A file is JSON Lines (an object per line, each line ended) or one JSON array of the same objects:
+A file is JSON Lines (an object per line, each line ended), or one such object, or a JSON array of them:
 
     {"letter": "<our id>", "status": "DISPATCHED", "at": "2026-03-02T16:00:00+01:00",
      "reason_code": "R01", "reason_text": "Addressee gone away"}
@@ -14,7 +14,9 @@ between is finished by the next reading.
 
 from __future__ import annotations
 
+import contextlib
 import json
+from codecs import BOM_UTF8
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,20 +95,12 @@ class Reports:
             if path.suffix not in SUFFIXES or path.is_symlink() or not path.is_file():
                 continue
             try:
-                file = read_file(path)
+                found += self._unconfirmed(path)
             except UnreadableError as error:
                 self._tell("print_report_unreadable", path, reason=str(error))
                 disk.move_aside(path, self._unreadable)
-                continue
-            if file is None:
-                continue
-            if file.bad_lines:
-                self._tell("print_report_lines_unreadable", path, lines=list(file.bad_lines))
-            confirmed = self._confirmed_of(path.name)
-            if file.keys <= confirmed:
-                self._finish(file)
-                continue
-            found += (report for report in file.reports if report.key not in confirmed)
+            except OSError as error:  # this file alone: a right that is missing, or moved while we looked
+                self._tell("print_report_unavailable", path, reason=type(error).__name__)
         for report in found:
             if report.status is LetterStatus.UNRECOGNISED:
                 self._tell("print_status_unrecognised", Path(report.key), word=report.code)
@@ -121,7 +115,10 @@ class Reports:
             path = self._folder / name
             if Path(name).name != name or path.suffix not in SUFFIXES or not path.is_file():
                 continue  # put away before, or never one of ours
-            file = read_file(path)
+            try:
+                file = read_file(path)
+            except UnreadableError:
+                continue  # changed since; the next reading sets it aside
             if file is None:
                 continue
             known = self._confirmed_of(name)
@@ -132,6 +129,17 @@ class Reports:
                 disk.settle(self._confirmed)
             if file.keys <= known | new:
                 self._finish(file)
+
+    def _unconfirmed(self, path: Path) -> list[LetterReport]:
+        file = read_file(path)
+        if file is None:
+            return []
+        if file.bad_lines:
+            self._tell("print_report_lines_unreadable", path, lines=list(file.bad_lines))
+        confirmed = self._confirmed_of(path.name)
+        if file.keys <= confirmed:
+            self._finish(file)
+        return [report for report in file.reports if report.key not in confirmed]
 
     def _finish(self, file: ReportFile) -> None:
         disk.move_aside(file.path, self._unreadable if file.bad_lines else self._done)
@@ -154,7 +162,7 @@ class Reports:
 
 def read_file(path: Path) -> ReportFile | None:
     """Read a file; `None` while it is being written. Raises `UnreadableError`, or `OSError`."""
-    content = path.read_bytes()
+    content = path.read_bytes().removeprefix(BOM_UTF8)
     lines = _array(content) if content.lstrip()[:1] == b"[" else _lines(content)
     if lines is None:
         return None
@@ -175,6 +183,9 @@ def _lines(content: bytes) -> list[tuple[int, bytes]] | None:
     """Give the lines of a JSON Lines file, or `None` where the last one has no end yet."""
     if not content.endswith(b"\n"):
         return None
+    if content.count(b"\n") > 1:
+        with contextlib.suppress(ValueError, RecursionError):
+            return [(1, json.dumps(json.loads(content), sort_keys=True).encode())]  # one object over several lines
     return [(number, line) for number, line in enumerate(content.split(b"\n"), start=1) if line.strip()]
 
 
@@ -182,7 +193,7 @@ def _array(content: bytes) -> list[tuple[int, bytes]] | None:
     """Give the elements of an array, or `None` where it has not ended yet."""
     try:
         found: Any = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if content.rstrip()[-1:] == b"]":
             raise UnreadableError("not JSON") from error
         return None
@@ -196,7 +207,7 @@ def _report(key: str, line: bytes) -> LetterReport:
             raise UnreadableError("not an object")
         letter = UUID(str(said.get("letter")))
         at = datetime.fromisoformat(str(said.get("at")))
-    except ValueError as error:  # also what json and UUID raise, and bytes that are no UTF-8
+    except (ValueError, RecursionError) as error:  # json's own, UUID's, and bytes that are no UTF-8
         raise UnreadableError("no report") from error
     word = said.get("status")
     if not isinstance(word, str) or not word or at.utcoffset() is None:
@@ -208,9 +219,14 @@ def _report(key: str, line: bytes) -> LetterReport:
         status=STATUSES.get(word, LetterStatus.UNRECOGNISED),
         at=at,
         source=TimeSource.OTHER_SIDE,
-        code=word[:LONGEST_CODE],
-        reason=reason[:LONGEST_REASON],
+        code=_storable(word)[:LONGEST_CODE],
+        reason=_storable(reason)[:LONGEST_REASON],
     )
+
+
+def _storable(text: str) -> str:
+    """Replace what JSON can say and UTF-8 cannot: half a surrogate pair."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _is_object(value: object) -> TypeGuard[dict[str, object]]:

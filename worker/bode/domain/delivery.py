@@ -169,7 +169,7 @@ def _on_lease_expired(story: Story, event: ev.LeaseExpired) -> None:
     placement, code = story.delivery.placement(name), "worker_lost"
     match kind:
         case "placement" if placement is not None:
-            on_placement_worker_lost(story, placement, code, event.call)
+            on_placement_worker_lost(story, placement, event)
         case "notice" if placement is not None and placement.notice is not None:
             on_notice_worker_lost(story, placement, placement.notice, code)
         case "letter" if (letter := story.letter(_index(name))) and letter.state in (L.PLANNED, L.UNKNOWN):
@@ -185,7 +185,7 @@ def _on_retried(story: Story, event: ev.Retried) -> None:
         part = placement_part(placement.channel)
         if placement.state is P.HELD or (placement.state is P.UNKNOWN and story.attended(part)):
             story.settle(part)
-            again = replace(placement, state=P.PLANNED, receipt=None, call=None, first_tried_at=None)
+            again = replace(placement, state=P.PLANNED, receipt=None, call=None, called_at=None, first_tried_at=None)
             plan_placement(story, story.put(again), story.now)
     for index, letter in enumerate(story.delivery.letters):
         if letter.state is L.BLOCKED and not story.brief.has_address:

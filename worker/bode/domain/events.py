@@ -107,11 +107,12 @@ class PlacementUnavailable:
 
 @dataclass(frozen=True, slots=True)
 class PlacementUnknown:
-    """A call was made and its outcome is not known. `call` is the id of the call, kept for the repeat or the search."""
+    """A call was made and its outcome is not known. `call` and `called_at` are kept for the repeat or the search."""
 
     channel: str
     code: str
     call: str | None = None
+    called_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,10 +261,11 @@ class ClockStruck:
 
 @dataclass(frozen=True, slots=True)
 class LeaseExpired:
-    """The worker that had a step died or was cut off: what it did is not known. `call` is the id of its call."""
+    """The worker that had a step died or was cut off: what it did is not known. Its call began at `called_at`."""
 
     part: str
     call: str | None = None
+    called_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,6 +168,8 @@ class Placement:
     receipt: str | None = None
     call: str | None = None
     """The id of the call whose outcome is unknown, for its repeat."""
+    called_at: datetime | None = None
+    """When that call was made: a search begins there."""
     polls: int = 0
     placed_at: datetime | None = None
     code: str | None = None

@@ -59,14 +59,14 @@ def on_placement(story: Story, event: _PlacementEvent) -> None:  # noqa: C901, P
         case ((P.CHECKING | P.PLANNED | P.PENDING), ev.PlacementUnavailable()):
             _unavailable(story, placement, event.code, event.retry_after)
         case ((P.PLANNED | P.UNKNOWN | P.PENDING), ev.PlacementUnknown()):
-            _unknown(story, placement, event.code, event.call)
+            _unknown(story, placement, event)
         case P.UNKNOWN, ev.PlacementUnavailable():
             # This call placed nothing; the earlier one still may have.
-            _unknown(story, placement, event.code, placement.call)
+            _unknown(story, placement, ev.PlacementUnknown(placement.channel, event.code, placement.call))
         case ((P.UNKNOWN | P.PENDING), ev.PlacementAbsent()):
             story.fact("outcome.reconciled", "L6", part=part, outcome="absent", code=event.code)
             story.settle(part)
-            again = story.put(replace(placement, state=P.PLANNED, receipt=None, call=None))
+            again = story.put(replace(placement, state=P.PLANNED, receipt=None, call=None, called_at=None))
             plan_placement(story, again, story.now)
         case ((P.PLANNED | P.PLACED), ev.CarrierBounced()):
             _carrier_bounced(story, placement, event.bounce)
@@ -204,10 +204,15 @@ def _refused(story: Story, placement: Placement, event: ev.PlacementRefused) -> 
         case RefusalKind.CONFIGURATION:
             # Ours to repair: the lane stops, and nobody gets a letter for it. The work waits for the lane to start.
             story.alarm(AlarmKind.LANE_STOPPED, placement.channel, event.code, stop=True)
+            again_at = story.now + pick(story.policy.placement_retries, 1)
+            if placement.state is P.UNKNOWN:
+                _find_out(story, story.put(replace(placement, code=event.code)), again_at)
+                return
             state = P.PLANNED if placement.state is P.PENDING else placement.state
-            waiting = story.put(replace(placement, state=state, code=event.code, first_tried_at=None))
-            call = placement.call if state is P.UNKNOWN else None
-            plan_placement(story, waiting, story.now + pick(story.policy.placement_retries, 1), call)
+            waiting = story.put(
+                replace(placement, state=state, receipt=None, polls=0, code=event.code, first_tried_at=None)
+            )
+            plan_placement(story, waiting, again_at)
         case RefusalKind.DEFECT | RefusalKind.UNRECOGNISED:
             defect = event.kind is RefusalKind.DEFECT
             if defect:
@@ -226,7 +231,8 @@ def _unavailable(story: Story, placement: Placement, code: str, retry_after: flo
     first = placement.first_tried_at or story.now
     again = replace(placement, attempts=attempts, first_tried_at=first, code=code)
     if again.state is P.PENDING:  # A definite result: not placed. The next call is a new one.
-        again = replace(again, state=P.PLANNED, receipt=None, call=None, polls=0, first_tried_at=story.now)
+        again = replace(again, state=P.PLANNED, receipt=None, call=None, called_at=None, polls=0)
+        again = replace(again, first_tried_at=story.now)
         story.settle(part)
     if story.now - first >= story.policy.placement_patience:
         story.fact("ContentConsignmentFailure", "L6", part=part, code=code, kind="unavailable", final=True)
@@ -240,14 +246,11 @@ def _unavailable(story: Story, placement: Placement, code: str, retry_after: flo
     plan_placement(story, story.put(again), story.now + wait)
 
 
-def _unknown(story: Story, placement: Placement, code: str, call: str | None) -> None:
+def _unknown(story: Story, placement: Placement, event: ev.PlacementUnknown) -> None:
     """Say what is unknown: ask the other side by our own id before anything is sent again."""
     part = placement_part(placement.channel)
-    channel = story.policy.channels.get(placement.channel)
     attempts = placement.attempts + 1
     first = placement.first_tried_at or story.now
-    wait = spread(pick(story.policy.placement_retries, attempts), story.brief.message_id, attempts)
-    deadline_at = story.brief.starts_at + story.policy.notice_within
     if placement.state is P.PENDING:
         # The question failed, not the placement: ask again.
         story.put(replace(placement, polls=placement.polls + 1))
@@ -256,28 +259,49 @@ def _unknown(story: Story, placement: Placement, code: str, call: str | None) ->
             part,
             Action.LOOKUP,
             placement.channel,
-            story.now + wait,
-            deadline_at=deadline_at,
+            story.now + spread(pick(story.policy.placement_retries, attempts), story.brief.message_id, attempts),
+            deadline_at=story.brief.starts_at + story.policy.notice_within,
             wake_at=overdue if overdue > story.now else None,
         )
         return
     if placement.state is not P.UNKNOWN:
-        story.fact("outcome.unknown", "L6", part=part, code=code, call=call)
-    call = call or placement.call
-    story.put(replace(placement, state=P.UNKNOWN, attempts=attempts, first_tried_at=first, code=code, call=call))
-    if channel is not None and channel.repeat_is_recognised:
-        # All messages of one call come back at the same moment, to be repeated as that same call: no spreading.
-        again_at = story.now + pick(story.policy.placement_retries, attempts)
-        story.step(part, Action.PLACE, placement.channel, again_at, deadline_at=deadline_at, call=call)
-    elif channel is not None and channel.can_lookup:
-        story.step(part, Action.LOOKUP, placement.channel, story.now + wait, deadline_at=deadline_at, call=call)
-    else:
+        story.fact("outcome.unknown", "L6", part=part, code=event.code, call=event.call)
+    unknown = story.put(
+        replace(
+            placement,
+            state=P.UNKNOWN,
+            attempts=attempts,
+            first_tried_at=first,
+            code=event.code,
+            call=event.call or placement.call,
+            called_at=placement.called_at or event.called_at or story.now,
+        )
+    )
+    if not _find_out(story, unknown, story.now + pick(story.policy.placement_retries, attempts)):
         # A mail that may have left cannot be asked after. A person decides; it is never sent twice on a guess.
         story.close(part)
         story.attend(part, AttentionReason.OUTCOME_UNKNOWN)
-        return
-    if story.now - first >= story.policy.placement_patience:
+    elif story.now - first >= story.policy.placement_patience:
         story.attend(part, AttentionReason.OUTCOME_UNKNOWN)
+
+
+def _find_out(story: Story, placement: Placement, due_at: datetime) -> bool:
+    """Plan how an unknown outcome is found out, if it can be: the same call again where it is recognised, or a search.
+
+    All messages of one call come back at the same moment, to be repeated as that same call: `due_at` is not spread.
+    """
+    channel = story.policy.channels.get(placement.channel)
+    if channel is None or not (channel.repeat_is_recognised or channel.can_lookup):
+        return False
+    story.step(
+        placement_part(placement.channel),
+        Action.PLACE if channel.repeat_is_recognised else Action.LOOKUP,
+        placement.channel,
+        due_at,
+        deadline_at=story.brief.starts_at + story.policy.notice_within,
+        call=placement.call,
+    )
+    return True
 
 
 def _carrier_bounced(story: Story, placement: Placement, bounce: ev.Bounce) -> None:
@@ -324,13 +348,14 @@ def _next_route(story: Story, reason: LetterReason) -> None:
         order_letter(story, LetterKind.MESSAGE, reason, about=None)
 
 
-def on_placement_worker_lost(story: Story, placement: Placement, code: str, call: str | None) -> None:
+def on_placement_worker_lost(story: Story, placement: Placement, lost: ev.LeaseExpired) -> None:
     """Find out what a worker did that died with this placement in hand: it may have been placed."""
     match placement.state:
         case P.CHECKING:
             plan_placement(story, placement, story.now)
         case P.PLANNED | P.UNKNOWN | P.PENDING:
-            _unknown(story, placement, code, call)
+            unknown = ev.PlacementUnknown(placement.channel, "worker_lost", lost.call, lost.called_at)
+            _unknown(story, placement, unknown)
         case P.STANDBY | P.HELD | P.PLACED | P.RETURNED | P.REFUSED | P.CANCELLED:
             story.recorded("LeaseExpired", channel=placement.channel, state=placement.state)
         case _:

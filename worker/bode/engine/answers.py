@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import assert_never
 from uuid import UUID
 
@@ -13,7 +14,9 @@ _OURS = frozenset({Phase.CONNECT, Phase.EHLO, Phase.AUTH})
 """Phases in which only our own relay speaks, about us."""
 
 
-def of_box(channel: str, answer: contract.Answer, call: UUID | None, rules: RuleBook) -> ev.Event:
+def of_box(
+    channel: str, answer: contract.Answer, rules: RuleBook, *, call: UUID | None, called_at: datetime
+) -> ev.Event:
     """Give the event of a box's or carrier's answer about one message."""
     match answer:
         case contract.Placed(at=at, source=source, receipt=receipt, code=code, already=already):
@@ -25,7 +28,7 @@ def of_box(channel: str, answer: contract.Answer, call: UUID | None, rules: Rule
         case contract.Unavailable(code=code, retry_after=retry_after):
             return ev.PlacementUnavailable(channel, code, retry_after)
         case contract.Unknown(code=code):
-            return ev.PlacementUnknown(channel, code, str(call) if call is not None else None)
+            return ev.PlacementUnknown(channel, code, str(call) if call is not None else None, called_at)
         case contract.Absent(code=code):
             return ev.PlacementAbsent(channel, code)
         case contract.MailRefused():

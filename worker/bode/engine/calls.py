@@ -138,7 +138,10 @@ class Calls:
         call = box.place if action is Action.PLACE else box.lookup
         given = await self._guarded(lane, action, len(items), lambda: call(messages=items))
         outcome.events += [
-            (item.leased, answers.of_box(lane, answer, item.leased.call, self._parts.rules))
+            (
+                item.leased,
+                answers.of_box(lane, answer, self._parts.rules, call=item.leased.call, called_at=item.leased.called_at),
+            )
             for item, answer in zip(work, given, strict=True)
         ]
 
@@ -163,7 +166,7 @@ class Calls:
             email=email,
             return_path=self._parts.return_path.make(Token(message.id, index, Carries.MESSAGE)) if email else None,
             receipt=placement.receipt if placement is not None else None,
-            since=placement.first_tried_at if placement is not None else None,
+            since=placement.called_at if placement is not None else None,
         )
 
     # ---- notices -------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def build_broker(url: str | None, namespace: str) -> Broker:
     """Make the broker: Redis where there is a URL, otherwise one inside this process."""
     if url is None:
         return StubBroker(middleware=[])
-    return RedisBroker(
+    return RedisBroker(  # type: ignore[no-untyped-call]  # dramatiq types its core, not this class
         url=url,
         namespace=namespace,
         middleware=[],

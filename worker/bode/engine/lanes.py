@@ -8,6 +8,7 @@ import socket
 import time
 from collections import Counter as Tally
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -133,23 +134,16 @@ class Lanes:
         until = self._parts.clock.real() + timedelta(seconds=self._parts.lease_seconds)
         async with self._parts.database.write() as connection:
             leased = await steps.claim(
-                connection, lane=lane, limit=self._parts.chunk, owner=self.owner, lease_until=until
+                connection,
+                lane=lane,
+                limit=self._parts.chunk,
+                owner=self.owner,
+                lease_until=until,
+                now=self._parts.clock.now(),
             )
             calls = self._choose_calls(lane, leased)
             await steps.set_calls(connection, calls)
-        return [
-            Leased(
-                item.id,
-                item.fence,
-                item.message_id,
-                item.part,
-                item.action,
-                item.lane,
-                calls.get(item.id, item.call),
-                item.deadline_at,
-            )
-            for item in leased
-        ]
+        return [replace(item, call=calls.get(item.id, item.call)) for item in leased]
 
     def _choose_calls(self, lane: str, leased: Sequence[Leased]) -> dict[int, UUID]:
         """Choose the call each step travels in, before it is made; a step that is a repeat keeps the one it has."""

@@ -73,7 +73,8 @@ class Sweeper:
             for item in found:
                 if item.id in taken and item.message_id in ledgers:
                     call = str(item.call) if item.call is not None else None
-                    ledgers[item.message_id].apply(ev.LeaseExpired(item.part, call), self._parts.policy, now)
+                    lost = ev.LeaseExpired(item.part, call, item.called_at)
+                    ledgers[item.message_id].apply(lost, self._parts.policy, now)
             written = await write(connection, ledgers, policy=self._parts.policy, vault=self._parts.vault, now=now)
         TAKEN_OVER.inc(len(taken))
         log.warning("sweeper.took_over", steps=len(taken))

@@ -118,10 +118,11 @@ async def load(
         table = tables.document.c
         sealed = sa.select(table.message_id, table.number, table.sealed).where(table.message_id.in_(having))
         for row in await connection.execute(sealed):
-            clear = vault.open(keys[row.message_id], row.message_id, f"document {row.number}", row.sealed)
+            number: int = row.number
+            clear = vault.open(keys[row.message_id], row.message_id, f"document {number}", row.sealed)
             message = messages[row.message_id]
             documents = list(message.documents)
-            documents[row.number] = replace(documents[row.number], content=clear)
+            documents[number] = replace(documents[number], content=clear)
             messages[row.message_id] = replace(message, documents=tuple(documents))
     return messages
 

@@ -30,6 +30,8 @@ class Leased:
     action: Action
     lane: str
     call: UUID | None
+    called_at: datetime
+    """When this lease was taken: no call of it was made before."""
     deadline_at: datetime
 
 
@@ -50,7 +52,7 @@ def row_of(step: Step, message_id: UUID, now: datetime) -> dict[str, object]:
 
 
 async def claim(
-    connection: AsyncConnection, *, lane: str, limit: int, owner: str, lease_until: datetime
+    connection: AsyncConnection, *, lane: str, limit: int, owner: str, lease_until: datetime, now: datetime
 ) -> list[Leased]:
     """Take the most urgent ready steps of a lane, none when it is stopped. Steps of one earlier call come together."""
     stopped = sa.select(tables.lane.c.name).where(tables.lane.c.name == lane, tables.lane.c.stopped_at.is_not(None))
@@ -61,7 +63,7 @@ async def claim(
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    leased = await _lease(connection, chosen, owner, lease_until)
+    leased = await _lease(connection, chosen, owner, lease_until, now)
     calls = {item.call for item in leased if item.call is not None}
     if calls:
         # A call is repeated whole: its other members come along, whatever the limit.
@@ -70,18 +72,18 @@ async def claim(
             .where(_step.lane == lane, _step.state == "ready", _step.call.in_(calls))
             .with_for_update(skip_locked=True)
         )
-        leased += await _lease(connection, rest, owner, lease_until)
+        leased += await _lease(connection, rest, owner, lease_until, now)
     leased.sort(key=lambda item: (item.deadline_at, item.id))
     return leased
 
 
 async def _lease(
-    connection: AsyncConnection, chosen: sa.Select[tuple[int]], owner: str, lease_until: datetime
+    connection: AsyncConnection, chosen: sa.Select[tuple[int]], owner: str, lease_until: datetime, now: datetime
 ) -> list[Leased]:
     rows = await connection.execute(
         sa.update(tables.step)
         .where(_step.id.in_(chosen))
-        .values(state="leased", fence=_step.fence + 1, owner=owner, lease_until=lease_until)
+        .values(state="leased", fence=_step.fence + 1, owner=owner, lease_until=lease_until, called_at=now)
         .returning(
             _step.id,
             _step.fence,
@@ -94,7 +96,17 @@ async def _lease(
         )
     )
     return [
-        Leased(row.id, row.fence, row.message_id, row.part, Action(row.action), row.lane, row.call, row.deadline_at)
+        Leased(
+            id=row.id,
+            fence=row.fence,
+            message_id=row.message_id,
+            part=row.part,
+            action=Action(row.action),
+            lane=row.lane,
+            call=row.call,
+            called_at=now,
+            deadline_at=row.deadline_at,
+        )
         for row in rows
     ]
 
@@ -156,17 +168,18 @@ class Left:
     message_id: UUID
     part: str
     call: UUID | None
+    called_at: datetime | None
 
 
 async def expired(connection: AsyncConnection, real_now: datetime, limit: int = 500) -> list[Left]:
     """Find steps whose lease ran out. To be confirmed with `take_expired` after their deliveries are locked."""
     rows = await connection.execute(
-        sa.select(_step.id, _step.message_id, _step.part, _step.call)
+        sa.select(_step.id, _step.message_id, _step.part, _step.call, _step.called_at)
         .where(_step.state == "leased", _step.lease_until < real_now)
         .order_by(_step.lease_until)
         .limit(limit)
     )
-    return [Left(row.id, row.message_id, row.part, row.call) for row in rows]
+    return [Left(row.id, row.message_id, row.part, row.call, row.called_at) for row in rows]
 
 
 async def take_expired(connection: AsyncConnection, found: Sequence[Left], real_now: datetime) -> set[int]:
@@ -187,12 +200,12 @@ async def take_expired(connection: AsyncConnection, found: Sequence[Left], real_
 async def to_wake(connection: AsyncConnection, now: datetime, limit: int = 500) -> list[Left]:
     """Find steps that asked to be woken. To be confirmed with `take_wakes` after their deliveries are locked."""
     rows = await connection.execute(
-        sa.select(_step.id, _step.message_id, _step.part, _step.call)
+        sa.select(_step.id, _step.message_id, _step.part, _step.call, _step.called_at)
         .where(_step.wake_at <= now)
         .order_by(_step.wake_at)
         .limit(limit)
     )
-    return [Left(row.id, row.message_id, row.part, row.call) for row in rows]
+    return [Left(row.id, row.message_id, row.part, row.call, row.called_at) for row in rows]
 
 
 async def take_wakes(connection: AsyncConnection, found: Sequence[Left], now: datetime) -> set[int]:

@@ -131,6 +131,7 @@ step = sa.Table(
     _column("deadline_at", UtcDateTime),
     _column("wake_at", UtcDateTime, nullable=True),
     _column("call", sa.Uuid, nullable=True),
+    _column("called_at", UtcDateTime, nullable=True),
     _column("fence", sa.Integer),
     _column("owner", sa.String(64), nullable=True),
     _column("lease_until", UtcDateTime, nullable=True),

@@ -103,7 +103,7 @@ def read_fields(text: str) -> tuple[StatusFields, list[StatusFields]]:
 def _starts_recipient(name: str, group: StatusFields, about: StatusFields, *, fresh: bool) -> bool:
     if group is about:
         return True
-    if name == "final-recipient":
+    if name in ("final-recipient", "original-recipient"):
         return name in group.values or (fresh and "action" in group.values)
     return fresh and name in group.values
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from bode.domain.bounces.delivery_status import StatusFields, address_in, addresses_in, read_fields
@@ -9,7 +10,7 @@ from bode.domain.bounces.evidence import spell_once, statuses_in
 from bode.domain.bounces.mime import Mail, Part, split_headers, take_apart, text_of_html
 from bode.domain.bounces.prose import Block, blocks, phase_in, story
 from bode.domain.bounces.replies import MOST_EVIDENCE, NO_RULE, classify_reply
-from bode.domain.bounces.rules import RuleBook, Sign, Stage, Where
+from bode.domain.bounces.rules import RuleBook, Sign, Where
 from bode.domain.bounces.verdicts import (
     VERDICT_OF,
     BounceMail,
@@ -115,9 +116,7 @@ class _Reader:
         # read_fields takes Final-Recipient for the start of a recipient; in a disposition all fields are of one.
         fields = _all_fields(self._mail.parts, _MDN_PARTS)
         disposition = fields.get("disposition").lower()
-        told = classify_reply(
-            _reply(f"{self._story} {fields.get('error')} {fields.get('failure')}", None, None), self._rules
-        )
+        told = classify_reply(_reply(f"{self._story} {fields.get('error')} {fields.get('failure')}"), self._rules)
         if told.reason is Reason.MAILBOX_FULL and "displayed" not in disposition:
             report = _report(fields, fields.recipient, told.evidence, told)
             return self._answer(MailKind.MDN_REJECTION, [report])
@@ -152,10 +151,11 @@ class _Reader:
         if action == "delayed":
             return _report(fields, name, None, _settled(Reason.DELAYED, "action-delayed", action))
         diagnostic = fields.diagnostic
-        said = classify_reply(self._reply_of(fields, block), self._rules)
+        reply = self._reply_of(fields, block)
+        said = classify_reply(reply, self._rules)
         if block and self._is_vague(said):
             # The fields say nothing a rule knows; the text around them often tells the story.
-            told, _ = self._heard(block, fields.status, fields.remote_mta)
+            told, _ = self._heard(block, reply)
             if not self._is_vague(told):
                 said = told
         return _report(fields, name, diagnostic, said)
@@ -166,25 +166,21 @@ class _Reader:
         phase = phase_in(text) or (phase_in(block.texts[-1]) if block and block.texts else None)
         return SmtpReply(phase=phase or Phase.RCPT_TO, code=0, text=text, status=fields.status, mta=fields.remote_mta)
 
-    def _heard(self, block: Block, status: str | None, mta: str | None) -> tuple[Classification, str]:
+    def _heard(self, block: Block, around: SmtpReply | None = None) -> tuple[Classification, str]:
         """Give the verdict of the closest reading in which a rule recognises something, and that reading."""
         first: tuple[Classification, str] | None = None
         for text in block.texts:
-            said = classify_reply(_reply(text, status, mta), self._rules)
+            reply = _reply(text) if around is None else replace(around, text=text)
+            said = classify_reply(reply, self._rules)
             if not self._is_vague(said):
                 return said, text
             if first is None or first[0].verdict is Verdict.UNDETERMINED:
                 first = said, text
-        if first is not None:
-            return first
-        return classify_reply(_reply("", status, mta), self._rules), ""
+        return first or (classify_reply(around or _reply(""), self._rules), "")
 
     def _is_vague(self, said: Classification) -> bool:
-        """Whether no rule, or only a code or a general status spoke. An ambiguous text is not vague: it is told so."""
-        return said.rule == NO_RULE or said.rule in self._vague_rules()
-
-    def _vague_rules(self) -> set[str]:
-        return {rule.id for rule in self._rules.by_stage[Stage.CODE]} | {"status-policy", "status-system"}
+        """Whether no rule spoke, or one that says little. An ambiguous text is not vague: a rule told it so."""
+        return said.rule == NO_RULE or said.rule in self._rules.vague
 
     def _delayed(self, rule: str, seen: str) -> list[RecipientReport]:
         settled = _settled(Reason.DELAYED, rule, seen)
@@ -201,10 +197,10 @@ class _Reader:
         return [self._told_of(block, alone=len(found) == 1) for block in found]
 
     def _told_of(self, block: Block, *, alone: bool) -> RecipientReport:
-        said, text = self._heard(block, None, None)
+        said, text = self._heard(block)
         if alone and self._is_vague(said):
             # Sendmail and its kin put the reason in the subject: "Returned mail: User unknown".
-            by_subject = classify_reply(_reply(self._mail.headers.first("subject"), None, None), self._rules)
+            by_subject = classify_reply(_reply(self._mail.headers.first("subject")), self._rules)
             said = said if self._is_vague(by_subject) else by_subject
         statuses = statuses_in(text)
         fields = StatusFields({"status": statuses[-1]} if statuses else {})
@@ -277,8 +273,8 @@ def _all_fields(parts: tuple[Part, ...], kinds: set[str]) -> StatusFields:
     return StatusFields(merged)
 
 
-def _reply(text: str, status: str | None, mta: str | None) -> SmtpReply:
-    return SmtpReply(phase=phase_in(text) or Phase.RCPT_TO, code=0, text=text, status=status, mta=mta)
+def _reply(text: str) -> SmtpReply:
+    return SmtpReply(phase=phase_in(text) or Phase.RCPT_TO, code=0, text=text)
 
 
 def _settled(reason: Reason, rule: str, seen: str) -> Classification:

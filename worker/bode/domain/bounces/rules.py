@@ -85,7 +85,11 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row of the tables. Conditions that are None or empty hold for every reply."""
+    """One row of the tables. Conditions that are None or empty hold for every reply.
+
+    `even_if_transient` lets a hard rule speak for a temporary reply; `vague` marks a rule that says little, so that in
+    a mail the text around the reply is asked too.
+    """
 
     id: str
     stage: Stage
@@ -102,6 +106,7 @@ class Rule:
     unless: re.Pattern[str] | None = None
     link: re.Pattern[str] | None = None
     even_if_transient: bool = False
+    vague: bool = False
 
     def allows(self, evidence: Evidence) -> bool:
         """Whether this rule may speak at all: see the two safeguards in the comments."""
@@ -166,6 +171,7 @@ class RuleBook:
     rules: tuple[Rule, ...]
     signs: tuple[Sign, ...]
     by_stage: Mapping[Stage, tuple[Rule, ...]] = field(repr=False, compare=False)
+    vague: frozenset[str]
 
     @classmethod
     def from_tables(cls, tables: Iterable[Mapping[str, object]]) -> Self:
@@ -192,6 +198,7 @@ class RuleBook:
             rules=tuple(rules),
             signs=tuple(signs),
             by_stage={stage: tuple(rule for rule in rules if rule.stage is stage) for stage in Stage},
+            vague=frozenset(rule.id for rule in rules if rule.vague),
         )
 
 
@@ -262,9 +269,12 @@ class _Row:
             raise self.fail(key, f"{value!r} is not one of {', '.join(kind)}") from None
 
     def pattern(self, key: str) -> re.Pattern[str] | None:
-        return self._compile(key, self.text(key)) if key in self._left else None
-
-    def _compile(self, key: str, source: str) -> re.Pattern[str]:
+        """Give the regular expression, or the alternatives of a list as one; None when the key is absent."""
+        if key not in self._left:
+            return None
+        source = "|".join(self.texts(key))
+        if not source:
+            raise self.fail(key, "must be given, as a text that is not empty")
         if _UPPER.search(source):
             raise self.fail(key, "must be in lower case, as the text it is compared with is")
         try:
@@ -324,6 +334,7 @@ def _rule(row: Mapping[str, object], families: Mapping[str, Family]) -> Rule:
         unless=read.pattern("unless"),
         link=read.pattern("link"),
         even_if_transient=read.flag("even_if_transient"),
+        vague=read.flag("vague"),
     )
     read.end()
     for code in rule.codes:

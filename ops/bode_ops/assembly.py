@@ -1,0 +1,165 @@
+"""The composition root: the one place that makes real parts of a configuration."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import make_url
+
+from bode.clock import Clock
+from bode.compose.letter import LetterComposer
+from bode.compose.notice import NoticeComposer
+from bode.compose.wording import typed_address
+from bode.domain.bounces import RuleBook
+from bode.engine.doorbell import Doorbell, build_broker
+from bode.engine.inbound import BounceListener, Inbound
+from bode.engine.lanes import Lanes
+from bode.engine.parts import Organisation, Parts
+from bode.engine.return_path import ReturnPath
+from bode.engine.sweeper import Sweeper
+from bode.intake.accept import Intake
+from bode.intake.queue import QueueIntake
+from bode.intake.status import StatusReader
+from bode.settings import ConfigError, Settings, build_policy, config_folder
+from bode.store.database import Database
+from bode.store.vault import Vault, read_key_file
+from bode_adapters.contract import Adapter, Box, Notifier, PrintService, SettingError
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Everything, made and wired; nothing opened or started yet."""
+
+    settings: Settings
+    database: Database
+    clock: Clock
+    parts: Parts
+    lanes: Lanes
+    doorbell: Doorbell
+    sweeper: Sweeper
+    inbound: Inbound
+    bounce_listener: BounceListener
+    intake: Intake
+    queue_intake: QueueIntake
+    status: StatusReader
+
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        """All adapters, to open and close."""
+        return (*self.parts.boxes.values(), self.parts.notifier, self.parts.printer)
+
+    async def open_adapters(self) -> None:
+        """Open every adapter, in the loop that will make their calls."""
+        for adapter in self.adapters:
+            await adapter.open()
+
+    async def close(self) -> None:
+        """Close everything that was opened."""
+        for adapter in self.adapters:
+            await adapter.close()
+        await self.doorbell.close()
+        await self.database.close()
+
+
+def build(settings: Settings) -> Application:
+    """Make the application of a configuration. Raises `ConfigError`, `KeyFileError` or a template's error."""
+    clock = Clock(settings.clock.factor, settings.clock.origin)
+    vault = Vault(read_key_file(settings.keys.file))
+    database = build_database(settings)
+    boxes = {
+        name: _adapter(f"channels.{name}", channel.adapter, channel.settings, Box, clock)
+        for name, channel in settings.channels.items()
+    }
+    if settings.notices is None or settings.print is None:
+        raise ConfigError("configuration: notices and print each need an adapter")
+    notifier = _adapter("notices", settings.notices.adapter, settings.notices.settings, Notifier, clock)
+    printer = _adapter("print", settings.print.adapter, settings.print.settings, PrintService, clock)
+    for name, channel in settings.channels.items():
+        if channel.kind == "box":
+            try:
+                typed_address(channel.url)
+            except ValueError as error:
+                raise ConfigError(f"configuration: channels.{name}.url: {error}") from error
+    policy = build_policy(settings, {name: box.capabilities for name, box in boxes.items()})
+    parts = Parts(
+        database=database,
+        vault=vault,
+        policy=policy,
+        clock=clock,
+        boxes=boxes,
+        notifier=notifier,
+        printer=printer,
+        notice_composer=NoticeComposer(config_folder() / "notices"),
+        letter_composer=LetterComposer(config_folder() / "letters"),
+        rules=bounce_rules(),
+        return_path=ReturnPath(vault.token_key, settings.bounces.domain),
+        organisations={
+            oin: Organisation(oin, item.name, item.email, item.contact, item.address, dict(item.box_types))
+            for oin, item in settings.organisations.items()
+        },
+        box_urls={name: channel.url for name, channel in settings.channels.items()},
+        chunk=settings.engine.chunk,
+        lane_concurrency=settings.engine.lane_concurrency,
+        lease_seconds=settings.engine.lease_seconds,
+    )
+    doorbell = Doorbell(build_broker(settings.broker.url, settings.broker.namespace), chunk=parts.chunk)
+    lanes = Lanes(parts, doorbell.ring)
+    inbound = Inbound(parts, lanes)
+    intake = Intake(
+        database=database,
+        vault=vault,
+        policy=policy,
+        clock=clock,
+        organisations=frozenset(parts.organisations),
+        ring=doorbell.ring,
+    )
+    return Application(
+        settings=settings,
+        database=database,
+        clock=clock,
+        parts=parts,
+        lanes=lanes,
+        doorbell=doorbell,
+        sweeper=Sweeper(parts, lanes, doorbell.ring, inbound.work),
+        inbound=inbound,
+        bounce_listener=BounceListener(inbound, domain=settings.bounces.domain, now=clock.real),
+        intake=intake,
+        queue_intake=QueueIntake(intake, vault.intake_key),
+        status=StatusReader(database, policy),
+    )
+
+
+def build_database(settings: Settings) -> Database:
+    """Make the database of a configuration; for SQLite its folder too."""
+    url = settings.database.url
+    path = make_url(url).database
+    if url.startswith("sqlite") and path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return Database(url, pool_size=settings.database.pool_size)
+
+
+def bounce_rules() -> RuleBook:
+    """Read the bounce rules of the shipped configuration."""
+    files = sorted((config_folder() / "bounces").glob("*.toml"))
+    return RuleBook.from_tables(tomllib.loads(file.read_text("utf-8")) for file in files)
+
+
+def _adapter(where: str, name: str, settings: Mapping[str, Any], kind: Any, clock: Clock) -> Any:
+    """Make the adapter that a part of the configuration names, found by its entry point."""
+    found = {point.name: point for point in entry_points(group="bode.adapters")}
+    if name not in found:
+        known = ", ".join(sorted(found))
+        raise ConfigError(f"configuration: {where}.adapter is {name!r}; installed are {known}")
+    made = found[name].load()
+    try:
+        adapter = made.from_settings(settings, clock=clock.now)
+    except SettingError as error:
+        raise ConfigError(f"configuration: {where}.settings.{error.key} is {error.value!r}: {error.needs}") from error
+    if not isinstance(adapter, kind):
+        raise ConfigError(f"configuration: {where}.adapter {name!r} is not a {kind.__name__}")
+    return adapter

@@ -1,0 +1,409 @@
+"""The command line: `bode`. Every command explains itself with `--help`."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import secrets
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, TypeVar
+from uuid import UUID
+
+import sqlalchemy as sa
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
+
+from bode import settings as configuration
+from bode.compose.templates import TemplateError
+from bode.domain import events as ev
+from bode.domain.bounces import (
+    Phase,
+    RuleError,
+    SmtpReply,
+    classify_reply,
+    describe_mail,
+    describe_reply,
+    read_mail,
+)
+from bode.domain.policy import pick
+from bode.intake.accept import Caller, Route
+from bode.intake.faults import Refused
+from bode.settings import ConfigError, Settings
+from bode.store import events, messages, steps, tables
+from bode.store.database import SchemaError
+from bode.store.messages import Known
+from bode.store.vault import KeyFileError, Vault, VaultError, read_key_file, write_key_file
+from bode_ops import assembly, logs, status_text
+from bode_ops.assembly import Application
+from bode_ops.demo.command import demo
+from bode_ops.demo.processes import DemoError
+from bode_ops.run import Role
+from bode_ops.run import run as run_role
+
+app = App(
+    name="bode",
+    help="Delivery worker for official messages: placed, notified within 48 hours, escalated to paper, and proven.",
+    help_format="plaintext",
+    version_flags=["--version"],
+)
+lane_app = App(name="lane", help="See, stop and start lanes: one per channel, one for notices, one for print.")
+policy_app = App(name="policy", help="See what the policy makes of the 48 hours.")
+config_app = App(name="config", help="Check the configuration and see what is in force.")
+db_app = App(name="db", help="Bring the database to the schema of this version.")
+keys_app = App(name="keys", help="Make and show keys.")
+bounce_app = App(name="bounce", help="Tell soft, hard and sender-side bounces apart.")
+for sub in (lane_app, policy_app, config_app, db_app, keys_app, bounce_app):
+    app.command(sub)
+app.command(demo)
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Config = Annotated[Path | None, Parameter(name=["--config", "-c"], help="TOML file; default: $BODE_CONFIG.")]
+By = Annotated[str, Parameter(help="Who does this; recorded in evidence.")]
+Reason = Annotated[str, Parameter(help="Why; recorded in evidence.")]
+
+
+def _load(config: Path | None) -> Settings:
+    found = configuration.load(config)
+    logs.configure(found.log_format)
+    return found
+
+
+_T = TypeVar("_T")
+
+
+def _with_application(config: Path | None, work: Callable[[Application], Awaitable[_T]]) -> _T:
+    """Make the application, check the schema, and do one piece of work with it."""
+
+    async def do() -> _T:
+        application = assembly.build(_load(config))
+        try:
+            await application.database.check_schema()
+            return await work(application)
+        finally:
+            await application.close()
+
+    return asyncio.run(do())
+
+
+async def _find(application: Application, reference: str, organisation: str | None) -> Known:
+    """Find one message by its reference or id; says what to add when there are more."""
+    async with application.database.read() as connection:
+        found = await messages.find(connection, reference=reference, organisation=organisation)
+        if not found and (by_id := _uuid(reference)) is not None:
+            one = await messages.get(connection, by_id)
+            found = [one] if one is not None else []
+    if not found:
+        raise UsageError(f"there is no message with reference {reference!r}")
+    if len(found) > 1:
+        whose = ", ".join(known.organisation for known in found)
+        raise UsageError(f"{len(found)} messages have reference {reference!r}: add --organisation, one of {whose}")
+    return found[0]
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+class UsageError(Exception):
+    """A command that cannot be carried out as it was given; the message says what to do."""
+
+
+# ---------------------------------------------------------------------------------------------------- run and hand in
+
+
+@app.command
+def run(role: Annotated[Role, Parameter(help="What this process does.")] = Role.ALL, *, config: Config = None) -> None:
+    """Run Bode, or one role of it, until it is stopped (SIGTERM)."""
+    asyncio.run(run_role(_load(config), role))
+
+
+@app.command
+def enqueue(file: Path, /, *, config: Config = None) -> None:
+    """Hand in a message, or many: a JSON file as the API takes it, or a file of JSON Lines (.jsonl).
+
+    Prints a line per message. Exits with 1 when one was refused; handing in the same file again is safe.
+    """
+    if not file.is_file():
+        raise UsageError(f"there is no file {file}")
+    bodies = file.read_bytes().splitlines() if file.suffix == ".jsonl" else [file.read_bytes()]
+
+    async def work(application: Application) -> int:
+        refused, caller = 0, Caller(getpass.getuser())
+        for number, body in enumerate(bodies, start=1):
+            if not body.strip():
+                continue
+            try:
+                accepted = await application.intake.accept(body, route=Route.COMMAND, caller=caller)
+            except Refused as error:
+                refused += 1
+                console.print(f"{file}:{number}: {error.title}", markup=False)
+                for fault in error.faults:
+                    console.print(f"    {fault.pointer}: {fault.detail}", markup=False)
+                continue
+            again = " (was aangenomen)" if accepted.known else ""
+            console.print(f"{accepted.reference}  {accepted.id}{again}", markup=False)
+        return refused
+
+    if _with_application(config, work):
+        raise SystemExit(1)
+
+
+@app.command
+def status(reference: str, /, *, organisation: str | None = None, config: Config = None) -> None:
+    """Print what happened to a message: its legal time of sending, and every step with its reason."""
+
+    async def work(application: Application) -> str:
+        known = await _find(application, reference, organisation)
+        seen = await application.status.read(known.id)
+        if seen is None:
+            raise UsageError(f"there is no message with reference {reference!r}")
+        async with application.database.read() as connection:
+            story = await events.of_message(connection, known.id)
+        return status_text.render(*seen, story, policy=application.parts.policy, now=application.clock.now())
+
+    console.print(_with_application(config, work), markup=False)
+
+
+# ------------------------------------------------------------------------------------------------------- acts of people
+
+
+@app.command
+def cancel(
+    reference: str, /, *, reason: Reason, by: By | None = None, organisation: str | None = None, config: Config = None
+) -> None:
+    """Call back a message that was not handed to any channel yet."""
+
+    async def work(application: Application) -> None:
+        known = await _find(application, reference, organisation)
+        await application.intake.cancel(known.id, by=by or getpass.getuser(), reason=reason)
+
+    _with_application(config, work)
+    console.print(f"{reference}: geannuleerd", markup=False)
+
+
+def _act(config: Path | None, reference: str, organisation: str | None, event: ev.Event) -> None:
+    async def work(application: Application) -> None:
+        known = await _find(application, reference, organisation)
+        await application.lanes.apply([(known.id, event)])
+
+    _with_application(config, work)
+    console.print(f"{reference}: vastgelegd; de werker pakt het op", markup=False)
+
+
+@app.command
+def retry(
+    reference: str, /, *, reason: Reason, by: By | None = None, organisation: str | None = None, config: Config = None
+) -> None:
+    """Try again whatever of a message waits for a person, after the cause was repaired."""
+    _act(config, reference, organisation, ev.Retried(by or getpass.getuser(), reason))
+
+
+@app.command
+def letter(
+    reference: str, /, *, reason: Reason, by: By | None = None, organisation: str | None = None, config: Config = None
+) -> None:
+    """Send the message itself by letter, now. A letter after a failed sending moves the legal time of sending."""
+    _act(config, reference, organisation, ev.LetterOrdered(by or getpass.getuser(), reason))
+
+
+@lane_app.command(name="list")
+def lane_list(*, config: Config = None) -> None:
+    """List the lanes: stopped or not, and why."""
+
+    async def work(application: Application) -> Sequence[tuple[str, datetime | None, str | None, str | None]]:
+        lane = tables.lane.c
+        async with application.database.write() as connection:
+            await steps.ensure_lanes(connection, application.parts.lanes)
+            rows = await connection.execute(
+                sa.select(lane.name, lane.stopped_at, lane.reason, lane.changed_by).order_by(lane.name)
+            )
+            return list(rows.tuples())
+
+    table = Table("lane", "state", "reason", "by")
+    for name, stopped_at, why, who in _with_application(config, work):
+        state = f"stopped since {stopped_at:%Y-%m-%d %H:%M}Z" if stopped_at is not None else "running"
+        table.add_row(name, state, why or "", who or "")
+    console.print(table)
+
+
+@lane_app.command(name="stop")
+def lane_stop(name: str, /, *, reason: Reason, by: By | None = None, config: Config = None) -> None:
+    """Stop a lane: nothing more is sent through it until it is started."""
+
+    async def work(application: Application) -> bool:
+        _known_lane(application, name)
+        async with application.database.write() as connection:
+            await steps.ensure_lanes(connection, application.parts.lanes)
+            now = application.clock.now()
+            return await steps.stop_lane(connection, name, reason=reason, by=by or getpass.getuser(), now=now)
+
+    console.print(f"lane {name}: {'stopped' if _with_application(config, work) else 'was stopped already'}")
+
+
+@lane_app.command(name="start")
+def lane_start(name: str, /, *, by: By | None = None, config: Config = None) -> None:
+    """Start a stopped lane: what waits in it is sent, most urgent first."""
+
+    async def work(application: Application) -> bool:
+        _known_lane(application, name)
+        async with application.database.write() as connection:
+            return await steps.start_lane(connection, name, by=by or getpass.getuser())
+
+    console.print(f"lane {name}: {'started' if _with_application(config, work) else 'was running already'}")
+
+
+def _known_lane(application: Application, name: str) -> None:
+    if name not in application.parts.lanes:
+        raise UsageError(f"there is no lane {name!r}; lanes are {', '.join(application.parts.lanes)}")
+
+
+# ----------------------------------------------------------------------------------------------- policy, config, keys
+
+
+@policy_app.command(name="show")
+def policy_show(*, config: Config = None) -> None:
+    """Print how a notice that bounces softly is tried again, against the 48 hours, and the alarm moments."""
+    application = assembly.build(_load(config))
+    policy = application.parts.policy
+    limit = policy.notice_within
+    last = limit - policy.notice_last_attempt
+    table = Table("attempt", "after", "of the 48 hours", title="A notice that bounces softly (waits vary by a fifth)")
+    at, attempt = timedelta(0), 1
+    while True:
+        table.add_row(str(attempt), _hours(at), f"{at / limit:.0%}")
+        if at >= last:
+            break
+        at = min(at + pick(policy.notice_retries, attempt), last)
+        attempt += 1
+    console.print(table)
+    console.print(
+        f"alarms after {', '.join(_hours(alarm) for alarm in policy.notice_alarms)}; letter at {_hours(limit)}"
+    )
+    console.print(f"a box is tried for {_hours(policy.placement_patience)} before the next route")
+
+
+def _hours(wait: timedelta) -> str:
+    minutes = round(wait.total_seconds() / 60)
+    return f"{minutes // 60} h {minutes % 60:02d}" if minutes % 60 else f"{minutes // 60} h"
+
+
+@config_app.command(name="check")
+def config_check(*, config: Config = None) -> None:
+    """Validate the configuration, every adapter's settings and every template, and print what is in force."""
+    application = assembly.build(_load(config))
+    found = application.settings
+    console.print(f"environment   {found.environment}")
+    console.print(f"database      {sa.make_url(found.database.url).render_as_string(hide_password=True)}", markup=False)
+    console.print(f"broker        {'inside the process' if found.broker.url is None else 'redis'}")
+    for oin, organisation in found.organisations.items():
+        console.print(f"organisation  {oin} {organisation.name}", markup=False)
+    for name, channel in found.channels.items():
+        primary = ", primary" if channel.primary else ""
+        console.print(f"channel       {name}: {channel.adapter} ({channel.kind}, up to {channel.ceiling}{primary})")
+    console.print("in order")
+
+
+@db_app.command(name="upgrade")
+def db_upgrade(*, config: Config = None) -> None:
+    """Bring the database to the schema of this version; safe to run again."""
+
+    async def work() -> None:
+        database = assembly.build_database(_load(config))
+        try:
+            await database.upgrade()
+        finally:
+            await database.close()
+
+    asyncio.run(work())
+    console.print("schema is current")
+
+
+@keys_app.command(name="init")
+def keys_init(*, config: Config = None) -> None:
+    """Make the key file that everything sealed depends on. Keep a copy in a safe place."""
+    path = _load(config).keys.file
+    write_key_file(path)
+    console.print(f"made {path}: keep a copy in a safe place", markup=False)
+
+
+@keys_app.command(name="intake")
+def keys_intake(*, config: Config = None) -> None:
+    """Print the key that zaaksystemen seal messages with for intake by queue."""
+    print(Vault(read_key_file(_load(config).keys.file)).intake_key.hex())  # noqa: T201 - the answer itself
+
+
+@keys_app.command(name="api")
+def keys_api() -> None:
+    """Make a key for a zaaksysteem: the key for them, its SHA-256 for the configuration."""
+    key = secrets.token_urlsafe(32)
+    console.print(f"key for the zaaksysteem   {key}", markup=False)
+    console.print(f"sha256 for [[api.keys]]   {sha256(key.encode()).hexdigest()}", markup=False)
+
+
+# ------------------------------------------------------------------------------------------------------------- bounces
+
+
+@bounce_app.command(name="classify")
+def bounce_classify(*files: Path) -> None:
+    """Classify bounce mails: one JSON line per recipient, with verdict, reason and the rule that spoke."""
+    rules = assembly.bounce_rules()
+    for file in files:
+        if not file.is_file():
+            raise UsageError(f"there is no file {file}")
+        for line in describe_mail(str(file), read_mail(file.read_bytes(), rules)):
+            sys.stdout.write(json.dumps(line) + "\n")
+
+
+@bounce_app.command(name="classify-reply")
+def bounce_classify_reply(
+    *, phase: Annotated[Phase, Parameter(help="Where in the conversation the server said it.")] = Phase.RCPT_TO
+) -> None:
+    """Classify SMTP replies from standard input, one a line: one JSON line each."""
+    rules = assembly.bounce_rules()
+    for line in sys.stdin:
+        text = line.strip()
+        if not text:
+            continue
+        code = int(text[:3]) if text[:3].isdecimal() else 0
+        reply = SmtpReply(phase, code, text)
+        sys.stdout.write(json.dumps(describe_reply(reply, classify_reply(reply, rules))) + "\n")
+
+
+_MENDABLE = (
+    UsageError,
+    ConfigError,
+    SchemaError,
+    KeyFileError,
+    VaultError,
+    TemplateError,
+    RuleError,
+    Refused,
+    DemoError,
+)
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is one line on standard error, and exit code 2."""
+    try:
+        app(result_action="return_none")
+    except _MENDABLE as error:
+        detail = "\n".join(fault.detail for fault in error.faults) if isinstance(error, Refused) else str(error)
+        errors.print(f"bode: {detail}", markup=False)
+        raise SystemExit(2) from None
+    except SQLAlchemyError as error:
+        errors.print(f"bode: the database: {type(getattr(error, 'orig', None) or error).__name__}", markup=False)
+        raise SystemExit(3) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

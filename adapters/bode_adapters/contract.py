@@ -90,7 +90,11 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """Certainly not placed, and worth another try. `retry_after` in seconds, where the other side asked for it."""
+    """Certainly not placed, and worth another try. `retry_after` in seconds, where the other side asked for it.
+
+    From `lookup` too it is the other side's own word that the item is not placed. A question that could not be asked or
+    was not answered is `Pending` with the same receipt, or `Unknown`: never this.
+    """
 
     code: str
     retry_after: float | None = None
@@ -273,7 +277,7 @@ class Capabilities:
     """What an adapter can do. Declared, so that it can be asked before anything is sent."""
 
     bulk: int
-    """The most items one call may hold; Bode splits above it."""
+    """The most items one batch may hold; Bode gives no batch more. One call of a method can hold several batches."""
     repeat_is_recognised: bool
     """The same item (id and batch) sent again is answered as the first: after `Unknown` it may be repeated."""
     can_lookup: bool = False
@@ -338,15 +342,18 @@ class Box(Adapter, Protocol):
     """A box or a carrier: takes the message itself."""
 
     async def check(self, *, addressees: Sequence[Identifier], sender: Sender) -> Sequence[Reachability]:
-        """Tell who is reachable, in the order asked. Only with `can_check`."""
+        """Tell who is reachable, in the order asked. Without `can_check`: `reachable=None` for all."""
         ...
 
     async def place(self, *, messages: Sequence[BoxMessage]) -> Sequence[Answer]:
-        """Place messages; an answer per message, in the order given."""
+        """Place messages; an answer per message, in the order given.
+
+        Bode hands a message over when it may be read: a carrier need not look at `publish_at`, a box passes it on.
+        """
         ...
 
     async def lookup(self, *, messages: Sequence[BoxMessage]) -> Sequence[Answer]:
-        """Ask what became of messages handed over before. Only with `can_lookup`. Never places anything."""
+        """Ask what became of messages handed over before. Never places anything. Without `can_lookup`: `Unknown`."""
         ...
 
 

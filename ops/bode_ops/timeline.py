@@ -322,10 +322,9 @@ class _Scene:
     def flag(self, key: str) -> bool:
         return self.event.detail.get(key) is True
 
-    def items(self, key: str) -> list[Any]:
+    def items(self, key: str) -> Sequence[Any]:
         value: Any = self.event.detail.get(key)
-        found: list[Any] = value if isinstance(value, list) else []
-        return found
+        return cast("Sequence[Any]", value) if isinstance(value, list) else ()
 
     def moment(self, key: str) -> datetime | None:
         return _moment(self.text(key))
@@ -348,18 +347,15 @@ class _Scene:
         return _the(self.channels.get(channel, channel))
 
     @property
-    def letter(self) -> str:
+    def letter_kind(self) -> object:
         """What kind of letter this part is, from the event that ordered it."""
         ordered = (item for item in self.events if item.name == "letter.ordered" and item.part == self.event.part)
-        first = next(ordered, None)
-        kind = first.detail.get("kind") if first is not None else self.event.detail.get("kind")
-        match kind:
-            case LetterKind.NOTICE:
-                return "Brief over de kennisgeving"
-            case LetterKind.MESSAGE:
-                return "Brief met het bericht"
-            case _:
-                return "Brief"
+        first = next(ordered, self.event)
+        return first.detail.get("kind")
+
+    @property
+    def letter(self) -> str:
+        return _LETTERS.get(str(self.letter_kind), "Brief")
 
     def beside(self, name: str) -> list[StoredEvent]:
         """Give the later events with this name that were recorded at the same time: what follows from this one."""
@@ -376,6 +372,16 @@ class _Scene:
             if chosen := choice.detail.get("chosen"):
                 return f"Het bericht gaat nu via {self.named(str(chosen))}."
         return ""
+
+    def told_before(self) -> bool:
+        """Whether an event recorded with this one, before it, already told what follows."""
+        earlier = self.events[: self.index]
+        return any(
+            item.part == self.event.part
+            and item.recorded_at == self.event.recorded_at
+            and (item.name == "deadline.missed" or item.detail.get("moved") is True)
+            for item in earlier
+        )
 
     def settled(self) -> bool:
         """Whether this part had ended before: what comes now changes nothing."""
@@ -595,9 +601,15 @@ def _relay_failed(scene: _Scene) -> _Told:
             return _Told(f"{scene.letter}: de drukker weigert{codes}", "Een medewerker moet kijken.", Kind.BAD)
         detail = "De brief is zeker niet bij de drukker. Bode probeert het later nog eens."
         return _Told(f"{scene.letter}: de drukker was niet bereikbaar{codes}", detail, Kind.WARNING)
+    return _Told("Bericht per e-mail lukt niet", _given_up(scene), Kind.BAD)
+
+
+def _given_up(scene: _Scene) -> str:
+    if scene.told_before():
+        return "Bode probeert het niet meer per e-mail."
     reason = scene.text("reason")
     why = f"De laatste reden: {_word(BOUNCE_REASONS, reason)}." if reason else ""
-    return _Told("Bericht per e-mail lukt niet", _sentences(why, scene.follows()), Kind.BAD)
+    return _sentences(why, scene.follows())
 
 
 def _bounced(scene: _Scene) -> _Told:
@@ -635,7 +647,7 @@ def _bounced(scene: _Scene) -> _Told:
 
 def _notice_sent(scene: _Scene) -> _Told:
     attempt = scene.text("attempt")
-    title = f"Kennisgeving verstuurd over {scene.box}"
+    title = f"Kennisgeving verstuurd: er staat een bericht in {scene.box}"
     tried = f"Dit was poging {attempt}." if attempt not in ("", "1") else ""
     late = "Er was intussen al een andere weg gekozen; dit verandert niets." if not scene.flag("moved") else ""
     sent = "De e-mail is verstuurd. Dat is nog geen bewijs dat hij is aangekomen: hij kan terugkomen."
@@ -646,9 +658,7 @@ def _notice_failed(scene: _Scene) -> _Told:
     if "verdict" in scene.event.detail:
         return _bounced(scene)
     if scene.flag("final"):
-        reason = scene.text("reason")
-        why = f"De laatste reden: {_word(BOUNCE_REASONS, reason)}." if reason else ""
-        return _Told("Kennisgeving per e-mail lukt niet", _sentences(why, scene.follows()), Kind.BAD)
+        return _Told("Kennisgeving per e-mail lukt niet", _given_up(scene), Kind.BAD)
     detail = "Dit ligt aan ons, niet aan de ontvanger. Bode probeert het zo nog eens."
     return _Told(
         f"Kennisgeving nog niet verstuurd: onze mailserver nam haar niet aan{_codes(scene.text('code'))}",
@@ -723,11 +733,8 @@ def _opened(scene: _Scene) -> _Told:
 
 def _attention(scene: _Scene) -> _Told:
     reason = scene.text("reason")
-    return _Told(
-        f"Een medewerker moet kijken: {_word(ATTENTION_REASONS, reason)}",
-        _TODO.get(reason, ""),
-        Kind.PERSON,
-    )
+    title = f"Een medewerker moet kijken: {_word(ATTENTION_REASONS, reason)}"
+    return _Told(title, _todo(reason, about_notice=scene.letter_kind == LetterKind.NOTICE), Kind.PERSON)
 
 
 def _letter_ordered(scene: _Scene) -> _Told:
@@ -821,6 +828,11 @@ _TELLERS: Mapping[str, Callable[[_Scene], _Told]] = {
 }
 """Every event of the vocabulary, with the words for it; a test compares it with what the rules write."""
 
+_LETTERS: Mapping[str, str] = {
+    LetterKind.MESSAGE: "Brief met het bericht",
+    LetterKind.NOTICE: "Brief over de kennisgeving",
+}
+
 _TODO: Mapping[str, str] = {
     AttentionReason.RESULT_OVERDUE: (
         "Bode blijft de box vragen. Vraag zelf de beheerder van de box naar dit bericht. "
@@ -854,6 +866,24 @@ _TODO: Mapping[str, str] = {
 }
 
 
+_TELL_OTHERWISE = (
+    "Laat de ontvanger op een andere manier weten dat er een bericht klaarstaat, bijvoorbeeld met een telefoontje. "
+    "Leg in het zaaksysteem vast wie dat deed en wanneer."
+)
+_TODO_ABOUT_NOTICE: Mapping[str, str] = {
+    AttentionReason.NO_POSTAL_ADDRESS: f"Het bericht zelf staat in de box. {_TELL_OTHERWISE}",
+    AttentionReason.LETTER_RETURNED: (
+        "Het bericht zelf staat in de box. Controleer het postadres. Klopt het? Laat Bode het dan nog eens proberen: "
+        f"de brief gaat naar hetzelfde adres. Klopt het niet? {_TELL_OTHERWISE}"
+    ),
+}
+
+
+def _todo(reason: str, *, about_notice: bool) -> str:
+    """Say what a person does; for a letter about a notice the message itself has arrived already."""
+    return (_TODO_ABOUT_NOTICE.get(reason) if about_notice else None) or _TODO.get(reason, "")
+
+
 # ---- how it stands ------------------------------------------------------------------------------------------------
 
 
@@ -877,6 +907,8 @@ class BoxClock:
     placed_at: datetime
     deadline_at: datetime
     sent_at: datetime | None
+    counts: bool
+    """False where the 48 hours ask nothing of us: waived, covered by another box, or the box's own task."""
     runs: bool
     """True while the notice is still to be settled: the time that is left counts."""
     used: float
@@ -936,6 +968,8 @@ class Summary:
     letters: tuple[LetterSaid, ...]
     waiting: tuple[Waiting, ...]
     acts: tuple[Act, ...]
+    change: str
+    """Whether it can still be called back, or only be changed by a new message (L9)."""
 
 
 def summary(known: Known, delivery: Delivery, policy: Policy, *, now: datetime) -> Summary:
@@ -957,6 +991,7 @@ def summary(known: Known, delivery: Delivery, policy: Policy, *, now: datetime) 
         letters=tuple(_letter_said(number, letter, names) for number, letter in enumerate(delivery.letters)),
         waiting=tuple(_waiting(item, delivery, names) for item in delivery.attention),
         acts=_acts(known, delivery, legal),
+        change=_change(delivery),
     )
 
 
@@ -1086,7 +1121,17 @@ def _box_clock(
     used = min(max((until - placed_at) / whole, 0.0), 1.0) if whole else 1.0
     said = _notice_said(placement, notice, delivery, now)
     label = names.get(placement.channel, placement.channel)
-    return BoxClock(placement.channel, _capital(label), said, placed_at, notice.deadline_at, notice.sent_at, runs, used)
+    return BoxClock(
+        channel=placement.channel,
+        label=_capital(label),
+        said=said,
+        placed_at=placed_at,
+        deadline_at=notice.deadline_at,
+        sent_at=notice.sent_at,
+        counts=notice.state not in (NoticeState.COVERED, NoticeState.BY_BOX, NoticeState.WAIVED),
+        runs=runs,
+        used=used,
+    )
 
 
 def _notice_said(placement: Placement, notice: Notice, delivery: Delivery, now: datetime) -> Said:
@@ -1111,8 +1156,11 @@ def _notice_to_come(notice: Notice, now: datetime) -> Said:
     if notice.state is NoticeState.WAITING:
         why = "Lukt plaatsen daar, dan is één kennisgeving daarover genoeg."
         return Said(f"Wacht op MijnOverheid, nog {left}", why, Kind.NEUTRAL, ("L5",))
-    kind = Kind.WARNING if notice.attempts else Kind.NEUTRAL
     why = _sentences(tried, _last_reason(notice), "Bode stuurt de kennisgeving voor het einde van de 48 uur.")
+    if notice.sent_at is not None:
+        sent = f"Verstuurd op {when(notice.sent_at)}."
+        return Said(f"Teruggekomen, nog {left}", _sentences(sent, why), Kind.WARNING, ("L3", "L7"))
+    kind = Kind.WARNING if notice.attempts else Kind.NEUTRAL
     return Said(f"Nog niet verstuurd, nog {left}", why, kind, ("L3",))
 
 
@@ -1188,13 +1236,14 @@ def _letter_said(number: int, letter: Letter, names: Mapping[str, str]) -> Lette
 
 def _waiting(item: Attention, delivery: Delivery, names: Mapping[str, str]) -> Waiting:
     kind, _, name = item.part.partition("/")
+    part, about_notice = _capital(names.get(name, name)), False
     if kind == "letter":
         index = int(name) if name.isdecimal() else -1
-        found = delivery.letters[index] if 0 <= index < len(delivery.letters) else None
-        part = "Brief over de kennisgeving" if found and found.kind is LetterKind.NOTICE else "Brief met het bericht"
-    else:
-        part = _capital(names.get(name, name))
-    return Waiting(part, f"{_capital(ATTENTION_REASONS[item.reason])}.", item.since, _TODO[item.reason])
+        letter = delivery.letters[index] if 0 <= index < len(delivery.letters) else None
+        part = _LETTERS[letter.kind] if letter is not None else "Brief"
+        about_notice = letter is not None and letter.kind is LetterKind.NOTICE
+    todo = _todo(item.reason, about_notice=about_notice)
+    return Waiting(part, f"{_capital(ATTENTION_REASONS[item.reason])}.", item.since, todo)
 
 
 def _acts(known: Known, delivery: Delivery, legal: LegalTime | None) -> tuple[Act, ...]:
@@ -1202,7 +1251,7 @@ def _acts(known: Known, delivery: Delivery, legal: LegalTime | None) -> tuple[Ac
     acts: list[Act] = []
     if _retry_helps(delivery):
         does = "Probeert alles nog eens wat op een medewerker wacht. Herstel eerst de oorzaak."
-        acts.append(Act(f'bode retry {known.id} --reason "..."', does, _RETRY_EFFECT))
+        acts.append(Act(f'bode retry {known.id} --reason "..."', does, _retry_effect(legal)))
     if delivery.attention and delivery.brief.has_address:
         acts.append(
             Act(f'bode letter {known.id} --reason "..."', "Stuurt het bericht zelf per brief.", _letter_effect(legal))
@@ -1217,10 +1266,15 @@ def _acts(known: Known, delivery: Delivery, legal: LegalTime | None) -> tuple[Ac
     return tuple(acts)
 
 
-_RETRY_EFFECT = (
-    "Lukt het versturen van het bericht nu pas, dan telt dat moment als moment van verzending. "
-    "Een nieuwe brief over de kennisgeving verandert dat moment niet."
-)
+def _change(delivery: Delivery) -> str:
+    if delivery.cancelled:
+        return "Het bericht is geannuleerd voordat er iets was verstuurd."
+    if not delivery.handed_over:
+        return "Er is nog niets verstuurd: het bericht kan nog worden geannuleerd."
+    return (
+        "Dit bericht is al verstuurd of onderweg en verandert niet meer. Wijzigen of intrekken kan alleen met een "
+        "nieuw bericht uit het zaaksysteem (Awb 2:12)."
+    )
 
 
 def _retry_helps(delivery: Delivery) -> bool:
@@ -1235,6 +1289,12 @@ def _retry_helps(delivery: Delivery) -> bool:
     if delivery.brief.has_address:
         again.add(LetterState.BLOCKED)
     return any(letter.state in again for letter in delivery.letters)
+
+
+def _retry_effect(legal: LegalTime | None) -> str:
+    if legal is not None and legal.standing:
+        return f"Het moment van verzending verandert niet: dat blijft {when(legal.at)}."
+    return "Lukt het versturen nu pas, dan telt dat moment als moment van verzending."
 
 
 def _letter_effect(legal: LegalTime | None) -> str:
@@ -1279,15 +1339,9 @@ def render_text(
     if said.term is not None:
         rows.append(_row("Laatste dag", said.term.text, said.term.why))
     rows += [_row("Kanaal", f"{item.label}: {_lower(item.said.text)}", item.said.why) for item in said.channels]
-    rows += [
-        _row(
-            "Kennisgeving",
-            f"{item.label}: {_lower(item.said.text)}",
-            item.said.why,
-            f"Uiterlijk {when(item.deadline_at)}.",
-        )
-        for item in said.clocks
-    ]
+    for item in said.clocks:
+        limit = f"De 48 uur: tot {when(item.deadline_at)}." if item.counts else ""
+        rows.append(_row("Kennisgeving", f"{item.label}: {_lower(item.said.text)}", item.said.why, limit))
     rows += [_row("Brief", f"{item.title}: {_lower(item.said.text)}", item.said.why) for item in said.letters]
     if said.opened is not None:
         rows.append(_row("Geopend", said.opened.text, said.opened.why))

@@ -19,6 +19,8 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from aiosmtplib import SMTPServerDisconnected
+from aiosmtplib.protocol import SMTPProtocol
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -347,6 +349,41 @@ async def test_a_kept_line_on_which_the_relay_takes_leave_is_replaced_once(serve
     assert isinstance(answer, MailRefused)
     assert answer.code == 421
     assert server.connections == 2
+
+
+async def test_a_line_that_stays_idle_is_closed(server: MockMailServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bode_adapters.email.pool.IDLE_SECONDS", 0.02)
+    async with Opened(server) as notifier:
+        await notifier.notify(notices=[notice("jan@mail.example") for _ in range(8)])
+        await until(lambda: not server.sessions)
+        (answer,) = await notifier.notify(notices=[notice("jan@mail.example")])
+    assert isinstance(answer, Placed)
+
+
+async def test_a_line_that_was_idle_for_a_while_is_asked_first(
+    server: MockMailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bode_adapters.email.pool.TRUSTED_IDLE_SECONDS", -1.0)
+    async with Opened(server, connections=1, timeout_seconds=0.1) as notifier:
+        for _ in range(2):
+            (answer,) = await notifier.notify(notices=[notice("jan@mail.example")])
+            assert isinstance(answer, Placed)
+        assert server.connections == 1
+        server.replies["rset"] = "421 4.3.2 closing"
+        (answer,) = await notifier.notify(notices=[notice("jan@mail.example")])
+        assert isinstance(answer, Placed)
+        assert server.connections == 2
+
+
+async def test_a_line_lost_at_the_moment_of_writing_has_sent_nothing(
+    server: MockMailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise SMTPServerDisconnected("Connection lost")
+
+    write = SMTPProtocol.write
+    monkeypatch.setattr(SMTPProtocol, "write", lambda self, data: (write if len(data) < 300 else gone)(self, data))
+    assert await one(server) == Unavailable("data:lost")
 
 
 async def test_a_relay_that_takes_fewer_lines_than_allowed_gets_everything_over_those(server: MockMailServer) -> None:
@@ -868,6 +905,12 @@ async def test_a_message_travels_with_its_documents(server: MockMailServer) -> N
     ]
     kinds = ["application/pdf", "application/pdf", "application/octet-stream", "application/octet-stream"]
     assert [part.get_content_type() for part in attached] == kinds
+
+
+async def test_lines_that_begin_with_a_dot_arrive_as_they_were(server: MockMailServer) -> None:
+    text = ".\n..\n.punt\n\n.\nRSET\n"
+    assert isinstance(await carry(server, message(text=text)), Placed)
+    assert content(read(server.accepted[0].data)) == text
 
 
 async def test_a_message_without_documents_is_a_plain_mail(server: MockMailServer) -> None:

@@ -334,6 +334,24 @@ async def test_a_letter_left_behind_by_a_crash_is_not_handed_over_by_a_call_that
             house.printer.step()
 
 
+async def test_a_letter_of_a_half_undone_batch_does_not_pass_for_one_of_its_successor(
+    house: House, watched: Disk
+) -> None:
+    await house.service.submit(letters=[letter()])  # the folders are there
+    for first in range(5, 14):
+        for second in range(1, 6):
+            gone, stays = letters(2)
+            await crashing(house, watched, first, after=True, given=[gone, stays])
+            await crashing(house, watched, second, after=True, given=[stays])
+            before = house.taken(gone.id)
+            await house.service.submit(letters=[stays])
+            (found,) = await house.service.lookup(letters=[gone])
+            assert isinstance(found, Placed if before else Absent)
+            await house.service.submit(letters=[gone])
+            assert [house.taken(one.id) for one in (gone, stays)] == [1, 1]
+            house.printer.step()
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EIO])
 async def test_a_disk_that_fails_at_any_step_is_unavailable_or_placed_and_nothing_in_between(
     house: House, watched: Disk, number: int

@@ -179,7 +179,7 @@ class Connection:
     async def _transfer(self, data: bytes) -> aiosmtplib.SMTPResponse:
         """Write the mail with its final dot and read the reply.
 
-        The phase becomes `AFTER_DOT` right before the write that holds the dot. In a large mail the relay may speak
+        The phase becomes `AFTER_DOT` with the write that holds the dot. In a large mail the relay may speak
         earlier (too large, say): that reply is read, and belongs to `DATA`.
         """
         protocol = self._client.protocol
@@ -187,8 +187,8 @@ class Connection:
             raise aiosmtplib.SMTPServerDisconnected("Connection lost")
         data = data.replace(b"\r\n.", b"\r\n..") + b".\r\n"
         if len(data) <= BLOCK:
+            protocol.write(data)  # raises where the line is gone already: then nothing was sent
             self.phase = Phase.AFTER_DOT
-            protocol.write(data)
             return await protocol.read_response(timeout=self._settings.timeout_seconds)
         async with asyncio.timeout(self._settings.timeout_seconds + len(data) / SLOWEST):
             return await self._transfer_in_blocks(protocol, data)
@@ -209,8 +209,8 @@ class Connection:
                     return reply.result()
                 waiting.discard(drained)
                 drained.result()
-            self.phase = Phase.AFTER_DOT
             protocol.write(data[last:])
+            self.phase = Phase.AFTER_DOT
             return await reply
         finally:
             for task in waiting:

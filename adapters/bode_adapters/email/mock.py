@@ -80,7 +80,7 @@ class MockMailServer(SessionOwner):
     """The server. `async with MockMailServer() as server:` starts and stops it; `server.port` is where it listens.
 
     `replies` scripts whole phases, for every mail: `server.replies["data"] = "421 4.3.2 closing"`; the phases are those
-    of `MailRefused` and `starttls`. An empty reply closes the connection; `None` never answers.
+    of `MailRefused`, `starttls` and `rset`. An empty reply closes the connection; `None` never answers.
     """
 
     def __init__(

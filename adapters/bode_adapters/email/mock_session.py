@@ -117,7 +117,7 @@ class Session(asyncio.Protocol):
                 if not end:
                     return
                 self._buffer, self._in_data = rest, False
-                self._take((mail + b"\r\n").replace(b"\r\n..", b"\r\n.")[2:])
+                self._take((mail + b"\r\n").replace(b"\r\n.", b"\r\n")[2:])
                 continue
             line, end, rest = self._buffer.partition(b"\r\n")
             if not end:
@@ -158,7 +158,7 @@ class Session(asyncio.Protocol):
 
     def _rset(self, _: str) -> None:
         self._forget()
-        self._write("250 2.0.0 Ok")
+        self._say("rset", "250 2.0.0 Ok")
 
     def _noop(self, _: str) -> None:
         self._write("250 2.0.0 Ok")

@@ -55,6 +55,8 @@ class Pool:
 
     async def open(self) -> None:
         """Start closing what stays idle."""
+        if self._reaper is not None:
+            return
         if self._helo is None:
             self._helo = await asyncio.to_thread(socket.getfqdn)
         self._reaper = asyncio.create_task(self._reap(), name="bode-smtp-idle")

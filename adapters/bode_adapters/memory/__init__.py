@@ -7,6 +7,6 @@ they answer can be scripted per item; what really happened is counted, whatever 
 from bode_adapters.memory.box import MemoryBox
 from bode_adapters.memory.notifier import MemoryNotifier
 from bode_adapters.memory.print_service import MemoryPrintService
-from bode_adapters.memory.script import Script, Staged
+from bode_adapters.memory.script import Rule, Script, Staged
 
-__all__ = ["MemoryBox", "MemoryNotifier", "MemoryPrintService", "Script", "Staged"]
+__all__ = ["MemoryBox", "MemoryNotifier", "MemoryPrintService", "Rule", "Script", "Staged"]

@@ -6,9 +6,12 @@ and the link says so. Pages work without JavaScript; with it they refresh themse
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -24,14 +27,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.clock import Clock
 from bode.compose.plain import one_line
-from bode.domain.message import Nature
 from bode.domain.parts import DeliveryState, Outcome
 from bode.domain.policy import Policy
 from bode.intake.status import STATES as STATE_NAMES
 from bode.intake.status import StatusReader
 from bode.store import events, messages, tables
 from bode.store.database import Database
-from bode.store.messages import Known
 from bode.store.vault import Vault
 from bode_ops.timeline import OUTCOMES, STATES, Kind, article, labels, length, summary, timeline, when
 
@@ -50,6 +51,7 @@ SECURITY_HEADERS: Mapping[str, str] = {
 }
 
 _HERE = Path(__file__).parent
+_LETTER_FILE = re.compile(r"([0-9]{1,4})\.pdf")
 _STATIC_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _MOST_ROWS = 50
 _MOST_COUNTED = 10_000
@@ -72,8 +74,6 @@ _ORDER = (
     DeliveryState.DONE,
     DeliveryState.CANCELLED,
 )
-_NATURES: Mapping[str, str] = {nature: nature.rules.label.partition(" ")[2] for nature in Nature}
-"""What an addressee calls each nature, without its article: the names of the law are not all plain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,97 +121,109 @@ def routes(
     organisations: Mapping[str, str],
 ) -> Router:
     """Give the pages, to be mounted in an application. `organisations` gives the name of each OIN."""
-    templates = _templates(organisations)
-    channels = labels(policy)
+    console = _Console(database, vault, policy, status, clock, organisations)
     files = {path.name: path.read_bytes() for path in (_HERE / "static").iterdir() if path.suffix in _STATIC_TYPES}
-
-    def page(name: str, status_code: int = 200, **words: Any) -> Response[bytes]:
-        now = clock.now()
-        body = templates.get_template(name).render(now=now, path=None, **words)
-        return Response(body.encode(), status_code=status_code, media_type="text/html; charset=utf-8")
-
-    async def overview_words(request: Request[Any, Any, Any]) -> dict[str, Any]:
-        chosen = _Filter.read(request.query_params, organisations)
-        async with database.read() as connection:
-            counts = await _counts(connection, chosen.organisation)
-            rows = await _rows(connection, chosen)
-        return {"chosen": chosen, "counts": counts, "rows": rows[:_MOST_ROWS], "more": len(rows) > _MOST_ROWS}
-
-    async def message_words(message_id: UUID) -> dict[str, Any]:
-        seen = await status.read(message_id)
-        if seen is None:
-            raise NotFoundException
-        known, delivery, later = seen
-        async with database.read() as connection:
-            story = await events.of_message(connection, message_id)
-            pages = await _letter_pages(connection, message_id)
-            earlier = await messages.get(connection, known.concerns) if known.concerns is not None else None
-        lines = timeline(story, channels=channels)
-        return {
-            "known": known,
-            "said": summary(known, delivery, policy, now=clock.now()),
-            "lines": lines[-_MOST_LINES:],
-            "left_out": max(len(lines) - _MOST_LINES, 0),
-            "story": story[-_MOST_LINES:],
-            "pages": pages,
-            "earlier": earlier,
-            "later": later[:_MOST_ROWS],
-        }
 
     @get("/")
     async def overview(request: Request[Any, Any, Any]) -> Response[Any]:
-        sought = one_line(str(request.query_params.get("kenmerk", "")))[:_LONGEST_REFERENCE]
-        if sought:
-            async with database.read() as connection:
-                found = await _find(connection, sought, organisations)
-            if len(found) == 1:
-                return Redirect(f"/berichten/{found[0].id}", status_code=303)
-            return page("zoeken.html.j2", 200 if found else 404, sought=sought, found=found)
-        return page("overzicht.html.j2", **await overview_words(request))
+        if sought := one_line(str(request.query_params.get("kenmerk", "")))[:_LONGEST_REFERENCE]:
+            return await console.search(sought)
+        return await console.overview("overzicht.html.j2", request.query_params)
 
     @get("/overzicht")
     async def overview_fragment(request: Request[Any, Any, Any]) -> Response[Any]:
-        return page("_overzicht.html.j2", **await overview_words(request))
+        return await console.overview("_overzicht.html.j2", request.query_params)
 
     @get("/berichten/{bericht:str}")
     async def message(bericht: str) -> Response[Any]:
-        return page("bericht.html.j2", **await message_words(_an_id(bericht)))
+        return await console.message("bericht.html.j2", _an_id(bericht))
 
     @get("/berichten/{bericht:str}/stand")
     async def message_fragment(bericht: str) -> Response[Any]:
-        return page("_bericht.html.j2", **await message_words(_an_id(bericht)))
+        return await console.message("_bericht.html.j2", _an_id(bericht))
 
     @get("/berichten/{bericht:str}/brieven/{bestand:str}")
     async def letter(bericht: str, bestand: str) -> Response[Any]:
-        message_id, (number, _, suffix) = _an_id(bericht), bestand.partition(".")
-        if suffix != "pdf" or not (number.isascii() and number.isdigit() and len(number) <= 4):  # noqa: PLR2004
-            raise NotFoundException
-        async with database.read() as connection:
-            pdf = await messages.load_letter(connection, message_id, int(number), vault)
-        if pdf is None:
-            raise NotFoundException
-        name = f'inline; filename="brief-{int(number)}-{message_id}.pdf"'
-        return Response(pdf, media_type="application/pdf", headers={"Content-Disposition": name})
+        return await console.letter(_an_id(bericht), _a_number(bestand))
 
     @get("/static/{bestand:str}")
-    async def static(bestand: str) -> Response[bytes]:
-        content = files.get(bestand)
-        if content is None:
+    async def static(bestand: str) -> Response[Any]:
+        if bestand not in files:
             raise NotFoundException
-        kind = _STATIC_TYPES[Path(bestand).suffix]
-        return Response(content, media_type=f"{kind}; charset=utf-8")
-
-    def secured(response: Response[Any]) -> Response[Any]:
-        response.headers.update(SECURITY_HEADERS)
-        return response
+        return Response(files[bestand], media_type=_STATIC_TYPES[Path(bestand).suffix])
 
     return Router(
         "/",
         route_handlers=[overview, overview_fragment, message, message_fragment, letter, static],
-        after_request=secured,
+        after_request=_secured,
         exception_handlers={HTTPException: on_http_error, Exception: on_defect},
         include_in_schema=False,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Console:
+    """Reads what a page needs, and writes the page."""
+
+    database: Database
+    vault: Vault
+    policy: Policy
+    status: StatusReader
+    clock: Clock
+    organisations: Mapping[str, str]
+
+    def _page(self, template: str, **words: Any) -> Response[Any]:
+        return _html(template, 200, now=self.clock.now(), organisations=self.organisations, **words)
+
+    async def overview(self, template: str, query: Mapping[str, Any]) -> Response[Any]:
+        chosen = _Filter.read(query, self.organisations)
+        async with self.database.read() as connection:
+            counts = await _counts(connection, chosen.organisation)
+            rows = await _rows(connection, chosen)
+        more = len(rows) > _MOST_ROWS
+        return self._page(template, chosen=chosen, counts=counts, rows=rows[:_MOST_ROWS], more=more)
+
+    async def search(self, sought: str) -> Response[Any]:
+        async with self.database.read() as connection:
+            found = await _find(connection, sought, self.organisations)
+        if len(found) == 1:
+            return Redirect(f"/berichten/{found[0].id}", status_code=303)
+        return self._page("zoeken.html.j2", sought=sought, found=found)
+
+    async def message(self, template: str, message_id: UUID) -> Response[Any]:
+        seen = await self.status.read(message_id)
+        if seen is None:
+            raise NotFoundException
+        known, delivery, later = seen
+        async with self.database.read() as connection:
+            story = await events.of_message(connection, message_id)
+            pages = await _letter_pages(connection, message_id)
+            earlier = await messages.get(connection, known.concerns) if known.concerns is not None else None
+        return self._page(
+            template,
+            known=known,
+            said=summary(known, delivery, self.policy, now=self.clock.now()),
+            lines=timeline(story, channels=labels(self.policy))[-_MOST_LINES:],
+            story=story[-_MOST_LINES:],
+            left_out=max(len(story) - _MOST_LINES, 0),
+            pages=pages,
+            earlier=earlier,
+            later=later[:_MOST_ROWS],
+        )
+
+    async def letter(self, message_id: UUID, number: int) -> Response[Any]:
+        """Give the PDF: the one answer with personal data. Who opens it is not known yet, and so not recorded."""
+        async with self.database.read() as connection:
+            pdf = await messages.load_letter(connection, message_id, number, self.vault)
+        if pdf is None:
+            raise NotFoundException
+        name = f'inline; filename="brief-{number}-{message_id}.pdf"'
+        return Response(pdf, media_type="application/pdf", headers={"Content-Disposition": name})
+
+
+def _secured(response: Response[Any]) -> Response[Any]:
+    response.headers.update(SECURITY_HEADERS)
+    return response
 
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
@@ -222,12 +234,15 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
 
 def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer our own defect with a page. The log names the error's type only: its text can hold personal data."""
-    log.error("console.defect", path_template=request.scope.get("path_template", ""), error=type(error).__name__)
+    log.error("console.defect", path=request.scope["path_template"], error=type(error).__name__)
     return _error_page(500)
 
 
 _ERRORS: Mapping[int, tuple[str, str]] = {
-    404: ("Niet gevonden", "Deze pagina of dit bericht bestaat niet. Misschien is een brief gewist na de bewaartermijn."),
+    404: (
+        "Niet gevonden",
+        "Deze pagina of dit bericht bestaat niet. Misschien is een brief gewist na de bewaartermijn.",
+    ),
     405: ("Dit kan hier niet", "Op dit adres kan alleen worden gelezen."),
 }
 
@@ -236,10 +251,7 @@ def _error_page(status_code: int) -> Response[Any]:
     title, text = _ERRORS.get(status_code, ("Er ging iets mis", "Probeer het later nog eens, of vraag de beheerder."))
     if 400 <= status_code < 500 and status_code not in _ERRORS:  # noqa: PLR2004 - the family of the caller's faults
         title, text = "Dit verzoek klopt niet", "Ga terug naar het overzicht en probeer het daar."
-    body = _templates({}).get_template("fout.html.j2").render(title=title, text=text, path=None)
-    return Response(
-        body.encode(), status_code=status_code, media_type="text/html; charset=utf-8", headers=dict(SECURITY_HEADERS)
-    )
+    return _secured(_html("fout.html.j2", status_code, title=title, text=text))
 
 
 def _an_id(text: str) -> UUID:
@@ -249,25 +261,38 @@ def _an_id(text: str) -> UUID:
         raise NotFoundException from error
 
 
-def _templates(organisations: Mapping[str, str]) -> Environment:
+def _a_number(file: str) -> int:
+    found = _LETTER_FILE.fullmatch(file)
+    if found is None:
+        raise NotFoundException
+    return int(found[1])
+
+
+def _html(name: str, status_code: int, **words: Any) -> Response[bytes]:
+    body = _templates().get_template(name).render(words)
+    return Response(body.encode(), status_code=status_code, media_type="text/html")
+
+
+@cache
+def _templates() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
     )
-    environment.filters |= {"when": when, "length": length, "article": article, "clean": one_line}
-    environment.globals |= {
-        "organisations": organisations,
+    environment.filters.update(when=when, lasts=length, article=article, clean=one_line)
+    words: dict[str, Any] = {
         "states": STATES,
         "state_names": STATE_NAMES,
         "state_kinds": _STATE_KINDS,
         "outcomes": OUTCOMES,
-        "natures": _NATURES,
         "most_counted": _MOST_COUNTED,
         "most_rows": _MOST_ROWS,
     }
+    environment.globals |= words
     return environment
 
 
@@ -313,7 +338,9 @@ async def _rows(connection: AsyncConnection, chosen: _Filter) -> Sequence[_Row]:
     if chosen.state in (None, DeliveryState.DONE):
         newest = sa.select(tables.event.c.id, tables.event.c.message_id).order_by(tables.event.c.id.desc())
         some = newest.limit(_MOST_EVENTS).subquery()
-        moved = sa.select(some.c.message_id, sa.func.max(some.c.id).label("last")).group_by(some.c.message_id).subquery()
+        moved = (
+            sa.select(some.c.message_id, sa.func.max(some.c.id).label("last")).group_by(some.c.message_id).subquery()
+        )
         query = query.join(moved, moved.c.message_id == delivery.message_id).order_by(moved.c.last.desc())
     else:
         query = query.order_by(delivery.notice_deadline_at.asc().nulls_last())
@@ -333,16 +360,14 @@ async def _rows(connection: AsyncConnection, chosen: _Filter) -> Sequence[_Row]:
     ]
 
 
-async def _find(connection: AsyncConnection, sought: str, organisations: Mapping[str, str]) -> list[Known]:
-    """Find messages by reference, or the one with this id. Per organisation, as the index has them."""
-    found: list[Known] = []
-    for organisation in organisations:
-        found += (await messages.existing(connection, organisation, [sought])).values()
-    try:
-        by_id = await messages.get(connection, UUID(sought))
-    except ValueError:
-        by_id = None
-    return [*found, by_id] if by_id is not None else found
+async def _find(connection: AsyncConnection, sought: str, organisations: Mapping[str, str]) -> Sequence[Any]:
+    """Find messages by reference, or the one with this id. The organisations are named because the index has them."""
+    table = tables.message.c
+    wanted = sa.and_(table.organisation.in_(organisations), table.reference == sought)
+    with suppress(ValueError):
+        wanted = sa.or_(wanted, table.id == UUID(sought))
+    query = sa.select(table.id, table.reference, table.organisation, table.nature, table.accepted_at).where(wanted)
+    return (await connection.execute(query.order_by(table.accepted_at.desc()).limit(_MOST_ROWS))).all()
 
 
 async def _letter_pages(connection: AsyncConnection, message_id: UUID) -> dict[int, int]:

@@ -28,6 +28,6 @@ class ProductionParts:
     def stop(self) -> None:
         """Stop both."""
         if self._redis is not None:
-            self._redis.shutdown(save=False, now=True)
+            self._redis.shutdown(nosave=True)
         if self._postgres is not None:
             self._postgres.cleanup()

@@ -18,8 +18,8 @@ from typing import assert_never
 
 from bode.domain import events as ev
 from bode.domain.decision import Decision, Story, iso
-from bode.domain.letters import on_letter_news, on_letter_trouble, order_letter, plan_letter
-from bode.domain.message import ConsentBasis
+from bode.domain.letters import on_letter_news, on_letter_trouble, order_again, order_letter, plan_letter
+from bode.domain.message import Consent, ConsentBasis
 from bode.domain.notices import on_notice, on_notice_clock, on_notice_worker_lost
 from bode.domain.parts import (
     AttentionReason,
@@ -49,8 +49,7 @@ def decide(delivery: Delivery, event: ev.Event, policy: Policy, now: datetime) -
         case ev.Cancelled():
             _on_cancelled(story, event)
         case ev.LetterOrdered():
-            story.fact("staff.action", "L6", "L9", act="letter", by=event.by, reason=event.reason)
-            order_letter(story, LetterKind.MESSAGE, LetterReason.ORDERED, about=None)
+            _on_letter_ordered(story, event)
         case ev.Retried():
             _on_retried(story, event)
         case ev.LetterSubmitted() | ev.LetterPrinted() | ev.LetterPosted() | ev.LetterReturned():
@@ -100,7 +99,7 @@ def _on_accepted(story: Story) -> None:
     considered: list[dict[str, str]] = []
     usable: list[Channel] = []
     for channel in policy.channels.values():
-        why_not = _why_not(brief, channel, declared=channel.name in consents)
+        why_not = _why_not(brief, channel, consents.get(channel.name))
         considered.append({"channel": channel.name, "decision": why_not or "used"})
         if why_not is None:
             usable.append(channel)
@@ -120,10 +119,12 @@ def _on_accepted(story: Story) -> None:
         order_letter(story, LetterKind.MESSAGE, LetterReason.NO_CHANNEL, about=None)
 
 
-def _why_not(brief: Brief, channel: Channel, *, declared: bool) -> str | None:
+def _why_not(brief: Brief, channel: Channel, consent: Consent | None) -> str | None:
     """Say why a channel is not used, or nothing."""
-    if not declared:
+    if consent is None:
         return "not_declared"  # L1: only what the addressee expressly said.
+    if consent.basis is ConsentBasis.TO_CHECK and not channel.can_check:
+        return "cannot_check"  # L1: nobody can say that the addressee is reachable there.
     if brief.addressee_kind not in channel.addressees:
         return "addressee_kind"
     if brief.confidentiality.rank > channel.ceiling.rank:
@@ -146,6 +147,15 @@ def _on_cancelled(story: Story, event: ev.Cancelled) -> None:
         story.put_letter(index, replace(letter, state=L.CANCELLED))
         story.close(letter_part(index))
     story.delivery = replace(story.delivery, cancelled=True, attention=())
+
+
+def _on_letter_ordered(story: Story, event: ev.LetterOrdered) -> None:
+    """Send the message itself by letter because a person says so; one that was called back stays called back (L9)."""
+    if story.delivery.cancelled:
+        story.recorded("LetterOrdered")
+        return
+    story.fact("staff.action", "L6", "L9", act="letter", by=event.by, reason=event.reason)
+    order_letter(story, LetterKind.MESSAGE, LetterReason.ORDERED, about=None)
 
 
 def _on_clock(story: Story, event: ev.ClockStruck) -> None:
@@ -183,17 +193,19 @@ def _on_retried(story: Story, event: ev.Retried) -> None:
     story.fact("staff.action", "L6", "L9", act="retry", by=event.by, reason=event.reason)
     for placement in story.delivery.placements:
         part = placement_part(placement.channel)
-        if placement.state is P.HELD or (placement.state is P.UNKNOWN and story.attended(part)):
+        if placement.state is P.HELD or (placement.state in (P.UNKNOWN, P.PENDING) and story.attended(part)):
             story.settle(part)
             again = replace(placement, state=P.PLANNED, receipt=None, call=None, called_at=None, first_tried_at=None)
+            again = replace(again, polls=0)
             plan_placement(story, story.put(again), story.now)
     for index, letter in enumerate(story.delivery.letters):
-        if letter.state is L.BLOCKED and not story.brief.has_address:
-            continue  # Nothing changed: there is still nowhere to send it.
-        if letter.state in (L.REFUSED, L.RETURNED, L.BLOCKED):
+        if letter.state is L.BLOCKED and story.brief.has_address:  # Without one nothing changed.
             story.settle(letter_part(index))
             story.put_letter(index, replace(letter, state=L.PLANNED, call=None))
             plan_letter(story, index, story.now)
+        elif letter.state in (L.REFUSED, L.RETURNED) and story.attended(letter_part(index)):
+            story.settle(letter_part(index))
+            order_again(story, letter)
 
 
 def _index(text: str) -> int:

@@ -19,6 +19,15 @@ def order_letter(story: Story, kind: LetterKind, reason: LetterReason, *, about:
         letter.kind is LetterKind.NOTICE and letter.about == about for letter in story.delivery.letters
     ):
         return
+    _add_letter(story, kind, reason, about)
+
+
+def order_again(story: Story, letter: Letter) -> None:
+    """Order anew a letter that came back or was refused: a print service prints the same letter once, for ever."""
+    _add_letter(story, letter.kind, letter.reason, letter.about)
+
+
+def _add_letter(story: Story, kind: LetterKind, reason: LetterReason, about: str | None) -> None:
     index = len(story.delivery.letters)
     part = letter_part(index)
     blocked = not story.brief.has_address
@@ -67,15 +76,20 @@ def on_letter_news(story: Story, event: _LetterNews) -> None:
                 template=event.template,
                 receipt=event.receipt,
             )
-            wake_at = story.now + story.policy.posting_overdue
-            story.step(part, Action.WATCH, story.policy.print_lane, None, deadline_at=wake_at, wake_at=wake_at)
+            _watch(story, part)
         case ((L.UNKNOWN | L.SUBMITTED), ev.LetterPrinted()):
+            if letter.state is L.UNKNOWN:
+                story.fact("outcome.reconciled", "L6", part=part, outcome="printed")
+                _watch(story, part)
             story.put_letter(event.letter, replace(letter, state=L.PRINTED))
             story.fact("letter.printed", law, part=part, at=event.at, source=TimeSource.OTHER_SIDE, code=event.code)
-        case ((L.UNKNOWN | L.SUBMITTED | L.PRINTED), ev.LetterPosted()):
-            story.settle(part)
-            story.put_letter(event.letter, replace(letter, state=L.POSTED, posted_at=event.at))
-            story.close(part)
+        case ((L.UNKNOWN | L.SUBMITTED | L.PRINTED | L.RETURNED), ev.LetterPosted()) if letter.posted_at is None:
+            # The reports can come in out of order: a letter that came back was posted before.
+            state = L.RETURNED if letter.state is L.RETURNED else L.POSTED
+            story.put_letter(event.letter, replace(letter, state=state, posted_at=event.at))
+            if state is L.POSTED:
+                story.settle(part)
+                story.close(part)
             legal: Detail = {}
             if letter.kind is LetterKind.MESSAGE:
                 # L10: a letter leaves when it is posted; L8: after a failure this second sending counts.
@@ -89,6 +103,11 @@ def on_letter_news(story: Story, event: _LetterNews) -> None:
             story.attend(part, AttentionReason.LETTER_RETURNED)
         case _:
             story.recorded(type(event).__name__, letter=event.letter, state=letter.state)
+
+
+def _watch(story: Story, part: str) -> None:
+    wake_at = story.now + story.policy.posting_overdue
+    story.step(part, Action.WATCH, story.policy.print_lane, None, deadline_at=wake_at, wake_at=wake_at)
 
 
 def on_letter_trouble(story: Story, event: ev.LetterRefused | ev.LetterUnavailable | ev.LetterUnknown) -> None:

@@ -106,10 +106,7 @@ def on_notice(story: Story, event: _NoticeEvent) -> None:
     notice, part = placement.notice, notice_part(placement.channel)
     match notice.state, event:
         case N.DUE, ev.NoticeSent():
-            attempts = notice.attempts + 1
-            sent_at = notice.sent_at or event.at
-            story.put(replace(placement, notice=replace(notice, state=N.SENT, attempts=attempts, sent_at=sent_at)))
-            _notice_sent_fact(story, placement.channel, event, attempts)
+            _notice_sent(story, placement, notice, event)
         case _, ev.NoticeSent():
             # It left while the state had moved on (a bounce, the deadline): a fact, and no more.
             _notice_sent_fact(story, placement.channel, event, notice.attempts + 1, late=True)
@@ -133,6 +130,14 @@ def on_notice(story: Story, event: _NoticeEvent) -> None:
             story.recorded(type(event).__name__, channel=placement.channel, state=notice.state)
         case _:
             assert_never(event)
+
+
+def _notice_sent(story: Story, placement: Placement, notice: Notice, event: ev.NoticeSent) -> None:
+    attempts, sent_at = notice.attempts + 1, notice.sent_at or event.at
+    if sent_at > notice.deadline_at:
+        _deadline_missed(story, placement, notice)  # It left before the clock struck, and still too late.
+    story.put(replace(placement, notice=replace(notice, state=N.SENT, attempts=attempts, sent_at=sent_at)))
+    _notice_sent_fact(story, placement.channel, event, attempts)
 
 
 def _notice_sent_fact(story: Story, channel: str, event: ev.NoticeSent, attempt: int, *, late: bool = False) -> None:
@@ -208,14 +213,14 @@ def on_notice_clock(story: Story, placement: Placement, notice: Notice) -> None:
     """L3: an alarm precedes a breach; a breach is a fact, and the letter follows (L7)."""
     part, lane = notice_part(placement.channel), story.policy.notice_lane
     match notice.state:
-        case N.WAITING if story.now < notice.deadline_at:
-            # L5: MijnOverheid's outcome took too long; this box's own clock runs, so this notice goes.
+        case N.WAITING:
+            # L5: MijnOverheid's outcome took too long; this box's own clock runs, so this notice goes. Whether one is
+            # needed at all is decided now; when the 48 hours are over already, the clock strikes for it again at once.
             waited = story.put(replace(placement, notice=None))
             _open_notice(story, waited, notice.deadline_at)
-        case N.WAITING | N.DUE if story.now >= notice.deadline_at:
+        case N.DUE if story.now >= notice.deadline_at:
             if notice.sent_at is None:
-                story.alarm(AlarmKind.NOTICE_MISSED, lane, notice.last_reason or "not_sent")
-                story.fact("deadline.missed", "L3", "L11", part=part, at=notice.deadline_at, attempts=notice.attempts)
+                _deadline_missed(story, placement, notice)
             _notice_failed(story, placement, notice, N.EXPIRED, notice.last_reason)
             order_letter(story, LetterKind.NOTICE, LetterReason.NOTICE_NOT_IN_TIME, about=placement.channel)
         case N.DUE:
@@ -224,6 +229,13 @@ def on_notice_clock(story: Story, placement: Placement, notice: Notice) -> None:
                 story.rewake.append((part, _next_strike(story, placement.placed_at, notice.deadline_at)))
         case _:
             story.recorded("ClockStruck", part=part, state=notice.state)
+
+
+def _deadline_missed(story: Story, placement: Placement, notice: Notice) -> None:
+    """L3, L11: the 48 hours ended before any notice left."""
+    part = notice_part(placement.channel)
+    story.alarm(AlarmKind.NOTICE_MISSED, story.policy.notice_lane, notice.last_reason or "not_sent")
+    story.fact("deadline.missed", "L3", "L11", part=part, at=notice.deadline_at, attempts=notice.attempts)
 
 
 def on_notice_worker_lost(story: Story, placement: Placement, notice: Notice, code: str) -> None:

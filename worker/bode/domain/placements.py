@@ -11,6 +11,7 @@ from bode.domain.bounces import Verdict
 from bode.domain.decision import Action, AlarmKind, Story
 from bode.domain.events import RefusalKind, TimeSource
 from bode.domain.letters import order_letter
+from bode.domain.message import ConsentBasis
 from bode.domain.notices import arrange_notices
 from bode.domain.parts import (
     OPEN_PLACEMENTS,
@@ -68,20 +69,30 @@ def on_placement(story: Story, event: _PlacementEvent) -> None:  # noqa: C901, P
             story.settle(part)
             again = story.put(replace(placement, state=P.PLANNED, receipt=None, call=None, called_at=None))
             plan_placement(story, again, story.now)
-        case ((P.PLANNED | P.PLACED), ev.CarrierBounced()):
+        case ((P.PLANNED | P.UNKNOWN), ev.CarrierBounced()):
+            _carrier_bounced(story, placement, event.bounce)
+        case P.PLACED, ev.CarrierBounced() if not _is_box(story, placement):
             _carrier_bounced(story, placement, event.bounce)
         case P.PLACED, ev.Opened():
             story.fact("ContentAccessTracking", "L12", part=part, at=event.at, source=TimeSource.OTHER_SIDE)
             if story.delivery.opened_at is None:
                 story.delivery = replace(story.delivery, opened_at=event.at)
         case _, ev.CarrierBounced():
+            # What lies in a box stays there; what came back or was given up for good stays so.
             story.bounced(part, event.bounce, moved=False)
         case _:
             story.recorded(type(event).__name__, channel=placement.channel, state=placement.state)
 
 
+def _is_box(story: Story, placement: Placement) -> bool:
+    channel = story.policy.channels.get(placement.channel)
+    return channel is None or channel.kind is ChannelKind.BOX
+
+
 def plan_placement(story: Story, placement: Placement, due_at: datetime, call: str | None = None) -> None:
     """Plan the next call for a placement: a check first where its consent asks for one."""
+    if placement.state is P.PLANNED and _must_ask_first(story, placement, due_at):
+        placement = story.put(replace(placement, state=P.CHECKING))
     action = Action.CHECK if placement.state is P.CHECKING else Action.PLACE
     story.step(
         placement_part(placement.channel),
@@ -92,6 +103,16 @@ def plan_placement(story: Story, placement: Placement, due_at: datetime, call: s
         deadline_at=story.brief.starts_at + story.policy.notice_within,
         call=call,
     )
+
+
+def _must_ask_first(story: Story, placement: Placement, due_at: datetime) -> bool:
+    """L1: a channel that rests on the box's own answer is not used before that answer, nor long after it."""
+    to_check = any(
+        consent.channel == placement.channel and consent.basis is ConsentBasis.TO_CHECK
+        for consent in story.brief.channels
+    )
+    asked = placement.checked_at
+    return to_check and (asked is None or due_at - asked > story.policy.reachability_valid)
 
 
 def _checked(story: Story, placement: Placement, event: ev.ReachabilityChecked) -> None:
@@ -119,8 +140,6 @@ def _checked(story: Story, placement: Placement, event: ev.ReachabilityChecked) 
 def _placed(story: Story, placement: Placement, event: ev.Placed) -> None:
     """L10: this is the moment of sending. A box placement starts its own 48-hour clock (L3)."""
     part = placement_part(placement.channel)
-    channel = story.policy.channels.get(placement.channel)
-    is_box = channel is None or channel.kind is ChannelKind.BOX
     if placement.state is P.UNKNOWN:
         story.fact("outcome.reconciled", "L6", part=part, outcome="placed", code=event.code)
     story.settle(part)
@@ -138,7 +157,7 @@ def _placed(story: Story, placement: Placement, event: ev.Placed) -> None:
     story.sent(Sending(placement.channel, part, event.at, event.source))
     story.fact(
         # An SMTP 250 is a relay to a system that is no registered delivery service, never a hand-over (L10).
-        "ContentConsignment" if is_box else "RelayToNonERDS",
+        "ContentConsignment" if _is_box(story, placement) else "RelayToNonERDS",
         "L6",
         "L10",
         part=part,
@@ -157,6 +176,7 @@ def _pending(story: Story, placement: Placement, event: ev.PlacementPending) -> 
     part = placement_part(placement.channel)
     first = placement.state is not P.PENDING
     if first:
+        story.settle(part)
         story.fact("placement.pending", "L6", "L10", part=part, receipt=event.receipt, code=event.code)
     polls = 1 if first else placement.polls + 1
     since = story.now if first or placement.first_tried_at is None else placement.first_tried_at
@@ -171,15 +191,24 @@ def _pending(story: Story, placement: Placement, event: ev.PlacementPending) -> 
             first_tried_at=since,
         )
     )
-    overdue = since + story.policy.result_overdue
+    wait = spread(pick(story.policy.result_polls, polls), story.brief.message_id, polls)
+    _ask_result(story, placement.channel, story.now + wait, since)
+
+
+def _ask_result(story: Story, channel: str, due_at: datetime, since: datetime) -> None:
+    """Ask a box for its result at this time, and show it to a person when it does not come."""
+    part, overdue = placement_part(channel), since + story.policy.result_overdue
     story.step(
         part,
         Action.LOOKUP,
-        placement.channel,
-        story.now + spread(pick(story.policy.result_polls, polls), story.brief.message_id, polls),
+        channel,
+        due_at,
         deadline_at=story.brief.starts_at + story.policy.notice_within,
         wake_at=overdue if overdue > story.now else None,
     )
+    if overdue <= story.now:
+        # The clock struck, or would have while the question was under way.
+        story.attend(part, AttentionReason.RESULT_OVERDUE)
 
 
 def _refused(story: Story, placement: Placement, event: ev.PlacementRefused) -> None:
@@ -206,7 +235,8 @@ def _refused(story: Story, placement: Placement, event: ev.PlacementRefused) -> 
             story.alarm(AlarmKind.LANE_STOPPED, placement.channel, event.code, stop=True)
             again_at = story.now + pick(story.policy.placement_retries, 1)
             if placement.state is P.UNKNOWN:
-                _find_out(story, story.put(replace(placement, code=event.code)), again_at)
+                if not _find_out(story, story.put(replace(placement, code=event.code)), again_at):
+                    story.attend(part, AttentionReason.OUTCOME_UNKNOWN)
                 return
             state = P.PLANNED if placement.state is P.PENDING else placement.state
             waiting = story.put(
@@ -254,15 +284,8 @@ def _unknown(story: Story, placement: Placement, event: ev.PlacementUnknown) -> 
     if placement.state is P.PENDING:
         # The question failed, not the placement: ask again.
         story.put(replace(placement, polls=placement.polls + 1))
-        overdue = first + story.policy.result_overdue
-        story.step(
-            part,
-            Action.LOOKUP,
-            placement.channel,
-            story.now + spread(pick(story.policy.placement_retries, attempts), story.brief.message_id, attempts),
-            deadline_at=story.brief.starts_at + story.policy.notice_within,
-            wake_at=overdue if overdue > story.now else None,
-        )
+        wait = spread(pick(story.policy.placement_retries, attempts), story.brief.message_id, attempts)
+        _ask_result(story, placement.channel, story.now + wait, first)
         return
     if placement.state is not P.UNKNOWN:
         story.fact("outcome.unknown", "L6", part=part, code=event.code, call=event.call)
@@ -307,28 +330,40 @@ def _find_out(story: Story, placement: Placement, due_at: datetime) -> bool:
 def _carrier_bounced(story: Story, placement: Placement, bounce: ev.Bounce) -> None:
     """L6, L8: the message itself came back. A later permanent bounce wins over an earlier success."""
     part = placement_part(placement.channel)
+    if bounce.verdict is Verdict.SENDER:
+        story.alarm(AlarmKind.SENDER_SIDE, placement.channel, bounce.rule)
+    again = ev.PlacementUnknown(placement.channel, bounce.reason, placement.call)
     if bounce.verdict is Verdict.NOT_A_BOUNCE:
         story.bounced(part, bounce, moved=False)
-        if placement.state is P.PLANNED:  # An answer while sending that is no refusal is no success either.
+        if placement.state is P.PLANNED and not bounce.reported:
+            # An answer while sending that is no refusal is no success either.
             plan_placement(story, placement, story.now + story.policy.relay_retry)
+        elif placement.state is P.UNKNOWN and not bounce.reported:
+            _unknown(story, placement, again)
+        return
+    if placement.state is not P.PLACED and bounce.reported and bounce.verdict is not Verdict.HARD:
+        story.bounced(part, bounce, moved=False)  # It is to be sent again anyway, or a person decides about it.
         return
     story.bounced(part, bounce, moved=True)
+    if placement.state is P.UNKNOWN and bounce.verdict is not Verdict.HARD:
+        _unknown(story, placement, again)  # This call placed nothing; the earlier one still may have.
+        return
     attempts = placement.attempts + (placement.state is P.PLANNED)
     first = placement.first_tried_at or placement.placed_at or story.now
     if placement.state is P.PLACED:
         story.failed(part, bounce.reason)
-    if bounce.verdict is Verdict.SENDER:
-        story.alarm(AlarmKind.SENDER_SIDE, placement.channel, bounce.rule)
     out_of_patience = story.now - first >= story.policy.placement_patience
     if bounce.verdict is Verdict.HARD or out_of_patience:
         story.fact("RelayToNonERDSFailure", "L6", part=part, reason=bounce.reason, rule=bounce.rule, final=True)
-        ended = P.RETURNED if placement.state is P.PLACED else P.REFUSED
+        ended = P.RETURNED if placement.state is P.PLACED or bounce.reported else P.REFUSED
+        story.settle(part)
+        story.close(part)  # A report can come in while a repeat is planned.
         story.put(replace(placement, state=ended, attempts=attempts, first_tried_at=first, code=bounce.reason))
         _next_route(story, LetterReason.MAIL_RETURNED)
         return
-    again = story.put(replace(placement, state=P.PLANNED, attempts=attempts, first_tried_at=first, code=bounce.reason))
+    planned = replace(placement, state=P.PLANNED, attempts=attempts, first_tried_at=first, code=bounce.reason)
     wait = spread(pick(story.policy.placement_retries, attempts), story.brief.message_id, attempts)
-    plan_placement(story, again, story.now + wait)
+    plan_placement(story, story.put(planned), story.now + wait)
 
 
 def _next_route(story: Story, reason: LetterReason) -> None:

@@ -32,7 +32,7 @@ from bode_adapters.contract import (
 )
 from bode_adapters.memory import MemoryBox, MemoryNotifier, MemoryPrintService, Staged
 from bode_adapters.memory.box import DEFAULT_CAPABILITIES
-from bode_adapters.testing.box import BoxSuite, utc_now
+from bode_adapters.testing.box import BoxSuite, Lacks, utc_now
 from bode_adapters.testing.notifier import SENDER, Behaviour, NotifierSuite, notice
 from bode_adapters.testing.print_service import PrintServiceSuite
 
@@ -160,6 +160,8 @@ class BoxInMemory:
 
 
 class TestMemoryBox(BoxSuite):
+    lacks = frozenset({Lacks.ADDRESSEES_IT_REFUSES})
+
     @asynccontextmanager
     async def other_side(self) -> AsyncIterator[BoxInMemory]:
         yield BoxInMemory()

@@ -37,6 +37,7 @@ from bode_adapters.mijndomein.mock import MockMijnDomein, create_mock
 from bode_adapters.serving import serve
 from bode_adapters.testing.box import (
     BoxSuite,
+    Lacks,
     MockedSide,
     OtherSide,
     mocked_side,
@@ -131,7 +132,12 @@ def shelf(*berichten: object, total: int | None = None, pages: int = 1) -> Any:
     return {"berichten": berichten, "totalElements": len(berichten) if total is None else total, "totalPages": pages}
 
 
+LACKS = frozenset({Lacks.CHECK, Lacks.RECOGNISED_REPEATS, Lacks.ADDRESSEES_IT_REFUSES})
+
+
 class TestAsABox(BoxSuite):
+    lacks = LACKS
+
     def other_side(self) -> AbstractAsyncContextManager[OtherSide]:
         app = create_mock(clock=utc_now, token=TOKEN)
         return mocked_side(app, box=new_box, sender=SENDER, unreachable="ontvanger-onbekend")
@@ -139,6 +145,8 @@ class TestAsABox(BoxSuite):
 
 class TestAsABoxWithoutTextsInLists(BoxSuite):
     """The other reading of the contract's list."""
+
+    lacks = LACKS
 
     def other_side(self) -> AbstractAsyncContextManager[OtherSide]:
         app = create_mock(clock=utc_now, token=TOKEN, text_in_list=False)

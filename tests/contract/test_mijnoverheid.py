@@ -34,6 +34,7 @@ from bode_adapters.mijnoverheid.answers import RESULTS
 from bode_adapters.mijnoverheid.mock import MockMijnOverheid, create_mock
 from bode_adapters.testing.box import (
     BoxSuite,
+    Lacks,
     MockedSide,
     OtherSide,
     mocked_side,
@@ -122,6 +123,8 @@ def report(
 
 
 class TestAsABox(BoxSuite):
+    lacks = frozenset({Lacks.CHECK})
+
     def other_side(self) -> AbstractAsyncContextManager[OtherSide]:
         app = create_mock(clock=utc_now, api_key=API_KEY, result_delay_seconds=0.03)
         return mocked_side(app, box=new_box, sender=SENDER, unreachable="NietActiefOfGeabonneerd")

@@ -1,7 +1,7 @@
 """The suite that every box adapter passes: what Bode relies on, whatever is on the other side.
 
 A test module subclasses `BoxSuite` and gives it an `OtherSide`: a mock server, or a real test environment. Needs pytest
-and pytest-asyncio (`asyncio_mode = "auto"`). A test for something an adapter does not declare is skipped, and says so.
+and pytest-asyncio (`asyncio_mode = "auto"`). A suite names what its box lacks; the tests of that are left out of it.
 
     class TestMijnPortaal(BoxSuite):
         def other_side(self):
@@ -14,8 +14,9 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from itertools import count
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 from uuid import UUID, uuid4
 
 import httpx
@@ -47,6 +48,7 @@ SUBJECT: Final = "GEHEIM onderwerp"
 TEXT: Final = "GEHEIME tekst,\nvan twee regels."
 UNKNOWN_WORD: Final = "IetsHeelNieuws"
 
+_Test = TypeVar("_Test", bound=Callable[..., Any])
 _numbers: Final = count(99_990_000)
 _WEIGHTS: Final = (9, 8, 7, 6, 5, 4, 3, 2)
 
@@ -131,16 +133,69 @@ class OtherSide(Protocol):
         ...
 
 
+class Lacks(StrEnum):
+    """What a box need not be able to do. A suite names what its box lacks; that this is true is tested."""
+
+    CHECK = "check"
+    LOOKUP = "lookup"
+    RECOGNISED_REPEATS = "recognised_repeats"
+    FINDING_OUT = "finding_out"
+    """Neither lookup nor recognised repeats: a person settles what is unknown."""
+    ADDRESSEES_IT_REFUSES = "addressees_it_refuses"
+    """It takes every kind of addressee."""
+    PUBLICATION = "publication"
+    """A carrier: mail leaves when it is sent, so Bode keeps the message until its moment."""
+
+
+def _needs(lack: Lacks) -> Callable[[_Test], _Test]:
+    """Leave a test out of the suite of a box that lacks this."""
+
+    def mark(test: _Test) -> _Test:
+        test.__dict__["needs"] = lack
+        return test
+
+    return mark
+
+
 class BoxSuite:
-    """What every box does. A subclass gives `other_side`; the rest need not be overridden."""
+    """What every box does. A subclass gives `other_side`, and names what its box lacks."""
+
+    lacks: ClassVar[frozenset[Lacks]] = frozenset()
 
     settle_seconds: float = 5.0
     """How long a pending result may take."""
     poll_seconds: float = 0.02
 
+    def __init_subclass__(cls) -> None:
+        """Leave out the tests of what the box lacks."""
+        super().__init_subclass__()
+        for name in dir(cls):
+            if getattr(getattr(cls, name), "needs", None) in cls.lacks:
+                setattr(cls, name, None)
+
     def other_side(self) -> AbstractAsyncContextManager[OtherSide]:
         """Give a fresh other side with an opened box, for one test."""
         raise NotImplementedError
+
+    async def test_the_box_lacks_exactly_what_its_suite_says(self) -> None:
+        async with self.other_side() as side:
+            can = side.box.capabilities
+            lacking = {
+                Lacks.CHECK: not can.can_check,
+                Lacks.LOOKUP: not can.can_lookup,
+                Lacks.RECOGNISED_REPEATS: not can.repeat_is_recognised,
+                Lacks.FINDING_OUT: not can.can_lookup and not can.repeat_is_recognised,
+                Lacks.ADDRESSEES_IT_REFUSES: can.addressees == frozenset(IdentifierKind),
+            }
+            assert {lack for lack, true in lacking.items() if true} == self.lacks - {Lacks.PUBLICATION}
+
+    async def test_what_the_box_cannot_do_it_says(self) -> None:
+        async with self.other_side() as side:
+            can, (message,) = side.box.capabilities, self._messages(side, 1)
+            (said,) = await side.box.check(addressees=[message.addressee], sender=side.sender)
+            assert can.can_check or said.reachable is None
+            (answer,) = await side.box.lookup(messages=[message])
+            assert can.can_lookup or isinstance(answer, Unknown)
 
     # -------------------------------------------------------------------------------------------------------- answers
 
@@ -170,6 +225,7 @@ class BoxSuite:
             assert answer.at.utcoffset() is not None
             assert answer.source in TimeSource
 
+    @_needs(Lacks.PUBLICATION)
     async def test_a_message_is_not_accessible_before_its_moment_of_publication(self) -> None:
         async with self.other_side() as side:
             publish_at = utc_now() + timedelta(hours=1)
@@ -187,11 +243,11 @@ class BoxSuite:
             answers = await self._placed_and_settled(side, messages)
             assert all(isinstance(answer, Placed) for answer in answers)
 
+    @_needs(Lacks.ADDRESSEES_IT_REFUSES)
     async def test_a_kind_of_addressee_that_is_not_declared_is_refused(self) -> None:
         async with self.other_side() as side:
             others = sorted(frozenset(IdentifierKind) - side.box.capabilities.addressees)
-            if not others:
-                pytest.skip("this box declares every kind of addressee")
+            assert others
             messages = [replace(self._messages(side, 1)[0], addressee=new_identifier(kind)) for kind in others]
             for answer in await side.box.place(messages=messages):
                 assert isinstance(answer, Refused)
@@ -271,6 +327,7 @@ class BoxSuite:
             answers = await side.box.place(messages=messages)
             assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
 
+    @_needs(Lacks.FINDING_OUT)
     async def test_a_call_without_an_answer_is_unknown_and_is_settled_without_placing_twice(self) -> None:
         async with self.other_side() as side:
             (message,) = self._messages(side, 1)
@@ -280,27 +337,23 @@ class BoxSuite:
             capabilities = side.box.capabilities
             if capabilities.repeat_is_recognised:
                 (answer,) = await self._placed_and_settled(side, [message])
-            elif capabilities.can_lookup:
-                (answer,) = await side.box.lookup(messages=[message])
             else:
-                pytest.skip("this box can neither be asked nor be told again: a person settles it")
+                (answer,) = await side.box.lookup(messages=[message])
             assert isinstance(answer, Placed)
             assert await side.times_placed(message) == 1
 
+    @_needs(Lacks.RECOGNISED_REPEATS)
     async def test_the_same_messages_again_are_recognised(self) -> None:
         async with self.other_side() as side:
-            if not side.box.capabilities.repeat_is_recognised:
-                pytest.skip("this box does not declare that it recognises a repeat: Bode looks up instead")
             messages = self._messages(side, 3)
             await side.box.place(messages=messages)
             answers = await self._placed_and_settled(side, messages)
             assert all(isinstance(answer, Placed) for answer in answers)
             assert [await side.times_placed(message) for message in messages] == [1, 1, 1]
 
+    @_needs(Lacks.RECOGNISED_REPEATS)
     async def test_a_placed_message_in_a_new_call_is_recognised(self) -> None:
         async with self.other_side() as side:
-            if not side.box.capabilities.repeat_is_recognised:
-                pytest.skip("this box does not declare that it recognises a repeat: Bode looks up instead")
             (message,) = self._messages(side, 1)
             await self._placed_and_settled(side, [message])
             (answer,) = await self._placed_and_settled(side, [replace(message, batch=uuid4())])
@@ -310,9 +363,9 @@ class BoxSuite:
 
     # --------------------------------------------------------------------------------------------------------- lookup
 
+    @_needs(Lacks.LOOKUP)
     async def test_a_placed_message_is_found_and_finding_places_nothing(self) -> None:
         async with self.other_side() as side:
-            _needs_lookup(side.box.capabilities)
             messages = self._messages(side, 2)
             answers = await self._placed_and_settled(side, messages)
             asked = [_with_receipt(message, answer) for message, answer in zip(messages, answers, strict=True)]
@@ -320,18 +373,18 @@ class BoxSuite:
                 assert isinstance(found, Placed)
             assert [await side.times_placed(message) for message in messages] == [1, 1]
 
+    @_needs(Lacks.LOOKUP)
     async def test_a_message_that_was_never_handed_over_is_not_found(self) -> None:
         async with self.other_side() as side:
-            _needs_lookup(side.box.capabilities)
             (message,) = self._messages(side, 1)
             (answer,) = await side.box.lookup(messages=[message])
             assert isinstance(answer, Absent | Unknown)
             assert await side.times_placed(message) == 0
 
+    @_needs(Lacks.LOOKUP)
     async def test_a_question_that_fails_says_nothing_about_the_message(self) -> None:
         """Neither absent nor unavailable: on either of them Bode would place the message again."""
         async with self.other_side() as side:
-            _needs_lookup(side.box.capabilities)
             messages = self._messages(side, 1)
             (answer,) = await side.box.place(messages=messages)
             asked = [_with_receipt(messages[0], answer), messages[0]]
@@ -342,10 +395,9 @@ class BoxSuite:
             for found in await side.box.lookup(messages=asked):
                 assert isinstance(found, Pending | Unknown)
 
+    @_needs(Lacks.CHECK)
     async def test_reachability_is_told_in_the_order_asked(self) -> None:
         async with self.other_side() as side:
-            if not side.box.capabilities.can_check:
-                pytest.skip("this box does not declare that it can check an addressee")
             addressees = [new_identifier(), new_identifier(), new_identifier()]
             await side.make_unreachable(addressees[1])
             found: Sequence[Reachability] = await side.box.check(addressees=addressees, sender=side.sender)
@@ -488,11 +540,6 @@ async def mocked_side(
 
 
 # --------------------------------------------------------------------------------------------------------------- parts
-
-
-def _needs_lookup(capabilities: Capabilities) -> None:
-    if not capabilities.can_lookup:
-        pytest.skip("this box does not declare that it can look up")
 
 
 def _with_receipt(message: BoxMessage, answer: Answer) -> BoxMessage:

@@ -34,6 +34,8 @@ from bode.domain.parts import (
     Outcome,
     Placement,
     PlacementState,
+    letter_part,
+    placement_part,
 )
 from bode.domain.policy import ChannelKind, Policy
 from bode.domain.terms import AMSTERDAM, LastDay, last_day, legal_day
@@ -162,6 +164,7 @@ ATTENTION_REASONS: Mapping[str, str] = {
 
 NOT_USED: Mapping[str, str] = {
     "not_declared": "de ontvanger heeft niet gezegd daar bereikbaar te zijn",
+    "cannot_check": "de box kan niet zeggen of de ontvanger daar bereikbaar is",
     "addressee_kind": "dit kanaal is er niet voor dit soort ontvanger",
     "too_confidential": "het bericht is te vertrouwelijk voor dit kanaal",
     "no_email": "er is geen e-mailadres",
@@ -399,7 +402,7 @@ def _line(scene: _Scene) -> Line:
     event = scene.event
     teller = _TELLERS.get(event.name, _unknown)
     title, detail, kind = teller(scene)
-    if event.recorded_at - event.at > _HEARD_LATE:
+    if event.source == TimeSource.OTHER_SIDE and event.recorded_at - event.at > _HEARD_LATE:
         detail = _sentences(detail, f"Bode hoorde dit op {when(event.recorded_at)}.")
     return Line(event.at, title, detail, event.law, kind, event.seq)
 
@@ -625,16 +628,18 @@ def _bounced(scene: _Scene) -> _Told:
         return _Told(f"Antwoord op {'de kennisgeving' if notice else 'de e-mail'}: {words}{codes}", detail)
     title = f"{what} {'teruggekomen' if reported else 'niet aangenomen'}: {words}{codes}"
     again = (
-        f"Bode stuurt {'de kennisgeving' if notice else 'de e-mail'} nog eens{', binnen de 48 uur' if notice else ''}."
+        "Bode probeert het opnieuw tot de 48 uur voorbij zijn. Lukt het dan niet, dan gaat er een brief."
+        if notice
+        else "Bode probeert het bericht alsnog te bezorgen."
     )
     if not scene.flag("moved"):
-        ended = scene.settled()
-        detail = "Dit verandert niets: er was al een andere weg gekozen." if ended else f"Dit verandert niets. {again}"
-        return _Told(title, detail, Kind.NEUTRAL if ended else Kind.WARNING)
+        if scene.settled():
+            return _Told(title, "Dit verandert niets: er was al een andere weg gekozen.")
+        return _Told(title, _sentences("Dit verandert niets.", again if notice else ""), Kind.WARNING)
     follows = scene.follows()
     match verdict:
         case Verdict.HARD:
-            detail = _sentences("Nog eens sturen helpt niet.", follows or "Er was al een brief besteld.")
+            detail = _sentences("Nog eens sturen helpt niet.", follows)
             return _Told(title, detail, Kind.BAD)
         case Verdict.SENDER:
             us = "Dit ligt aan onze e-mail, niet aan de ontvanger. De beheerder heeft een melding gekregen."
@@ -661,7 +666,7 @@ def _notice_failed(scene: _Scene) -> _Told:
         return _Told("Kennisgeving per e-mail lukt niet", _given_up(scene), Kind.BAD)
     detail = "Dit ligt aan ons, niet aan de ontvanger. Bode probeert het zo nog eens."
     return _Told(
-        f"Kennisgeving nog niet verstuurd: onze mailserver nam haar niet aan{_codes(scene.text('code'))}",
+        f"Kennisgeving nog niet verstuurd: onze mailserver nam de e-mail niet aan{_codes(scene.text('code'))}",
         detail,
         Kind.WARNING,
     )
@@ -670,7 +675,7 @@ def _notice_failed(scene: _Scene) -> _Told:
 def _notice_due(scene: _Scene) -> _Told:
     until = scene.moment("deadline")
     detail = f"De ontvanger moet dit uiterlijk weten op {when(until)}: 48 uur na het plaatsen." if until else ""
-    return _Told("Kennisgeving staat klaar om te versturen", _sentences(detail, "Bode verstuurt haar meteen."))
+    return _Told("Kennisgeving staat klaar om te versturen", _sentences(detail, "Bode verstuurt die meteen."))
 
 
 def _notice_waived(scene: _Scene) -> _Told:
@@ -692,7 +697,9 @@ def _notice_impossible(scene: _Scene) -> _Told:
 
 def _deadline_missed(scene: _Scene) -> _Told:
     attempts = scene.text("attempts")
-    tried = f"Er is {attempts} keer geprobeerd." if attempts not in ("", "0") else "Er is niets verstuurd."
+    tried = f"Er is {attempts} keer geprobeerd." if attempts not in ("", "0") else "Er was nog niets verstuurd."
+    if scene.beside("ConsignmentNotification"):
+        tried = "De kennisgeving ging pas daarna weg."
     detail = _sentences(tried, "Dit kan gevolgen hebben als de ontvanger een termijn mist (Awb 2:22).", scene.follows())
     return _Told("De 48 uur zijn voorbij zonder kennisgeving", detail, Kind.BAD)
 
@@ -701,7 +708,7 @@ def _outcome_unknown(scene: _Scene) -> _Told:
     codes = _codes(scene.text("code"))
     match scene.kind:
         case "notice":
-            detail = "De kennisgeving is misschien verstuurd. Bode stuurt haar nog eens: twee keer kan geen kwaad."
+            detail = "De kennisgeving is misschien verstuurd. Bode stuurt die nog eens: twee keer kan geen kwaad."
             return _Told(f"Niet bekend of de kennisgeving is verstuurd{codes}", detail, Kind.WARNING)
         case "letter":
             detail = "Bode vraagt het de drukker met hetzelfde nummer. Zo wordt de brief niet twee keer gedrukt."
@@ -721,6 +728,8 @@ def _reconciled(scene: _Scene) -> _Told:
             return _Told(f"Uitgezocht: het bericht was niet aangekomen in {scene.box}{codes}", detail)
         case "submitted":
             return _Told(f"Uitgezocht: de drukker heeft de brief{codes}", "", Kind.GOOD)
+        case "printed":
+            return _Told(f"Uitgezocht: de drukker heeft de brief gedrukt{codes}", "", Kind.GOOD)
         case _:
             return _Told(f"Uitgezocht wat er was gebeurd{codes}")
 
@@ -835,12 +844,12 @@ _LETTERS: Mapping[str, str] = {
 
 _TODO: Mapping[str, str] = {
     AttentionReason.RESULT_OVERDUE: (
-        "Bode blijft de box vragen. Vraag zelf de beheerder van de box naar dit bericht. "
-        "Mag de ontvanger niet langer wachten? Stuur het bericht dan per brief."
+        "Bode blijft de box vragen. Vraag zelf de beheerder van de box naar dit bericht. Staat het er niet? "
+        "Laat Bode het dan nog eens proberen, of stuur het bericht per brief."
     ),
     AttentionReason.OUTCOME_UNKNOWN: (
         "Zoek uit of het bericht is aangekomen. Is het er niet? Laat Bode het dan nog eens proberen. "
-        "Is het er wel, dan staat het er na nog eens proberen misschien twee keer."
+        "Is het er wel? Doe dat dan niet, want dan komt het misschien twee keer aan."
     ),
     AttentionReason.DEFECT: "Laat de beheerder de fout herstellen. Laat Bode het daarna nog eens proberen.",
     AttentionReason.UNRECOGNISED: (
@@ -857,8 +866,8 @@ _TODO: Mapping[str, str] = {
     ),
     AttentionReason.LETTER_REFUSED: "Vraag de drukker wat er mis is. Laat Bode het daarna nog eens proberen.",
     AttentionReason.LETTER_RETURNED: (
-        "Controleer het postadres. Klopt het? Laat Bode het dan nog eens proberen: de brief gaat naar hetzelfde adres. "
-        "Klopt het niet? Bied het bericht dan aan als nieuw bericht, met het goede adres."
+        "Controleer het postadres. Klopt het? Laat Bode het dan nog eens proberen: er gaat een nieuwe brief naar "
+        "hetzelfde adres. Klopt het niet? Bied het bericht dan aan als nieuw bericht, met het goede adres."
     ),
     AttentionReason.POSTING_OVERDUE: (
         "Vraag de drukker waar de brief is. Komt zijn melding alsnog, dan verwerkt Bode die vanzelf."
@@ -874,7 +883,7 @@ _TODO_ABOUT_NOTICE: Mapping[str, str] = {
     AttentionReason.NO_POSTAL_ADDRESS: f"Het bericht zelf staat in de box. {_TELL_OTHERWISE}",
     AttentionReason.LETTER_RETURNED: (
         "Het bericht zelf staat in de box. Controleer het postadres. Klopt het? Laat Bode het dan nog eens proberen: "
-        f"de brief gaat naar hetzelfde adres. Klopt het niet? {_TELL_OTHERWISE}"
+        f"er gaat een nieuwe brief naar hetzelfde adres. Klopt het niet? {_TELL_OTHERWISE}"
     ),
 }
 
@@ -996,6 +1005,22 @@ def summary(known: Known, delivery: Delivery, policy: Policy, *, now: datetime) 
 
 
 def _status(delivery: Delivery) -> Said:
+    said = _state_said(delivery)
+    if any(placement.notice is not None and _missed(placement.notice) for placement in delivery.placements):
+        missed = "Let op: de kennisgeving is niet binnen 48 uur verstuurd."
+        kind = said.kind if said.kind is Kind.PERSON else Kind.WARNING
+        return Said(said.text, _sentences(missed, said.why), kind, ("L3", "L11"))
+    return said
+
+
+def _missed(notice: Notice) -> bool:
+    """Whether no notice left within the 48 hours (L3): none at all, or too late."""
+    if notice.sent_at is None:
+        return notice.state is NoticeState.EXPIRED
+    return notice.sent_at > notice.deadline_at
+
+
+def _state_said(delivery: Delivery) -> Said:
     state = delivery.state
     text = STATES[state]
     match state:
@@ -1007,7 +1032,7 @@ def _status(delivery: Delivery) -> Said:
         case DeliveryState.NEEDS_PERSON:
             return Said(text, "Hieronder staat waarop, en wat u kunt doen.", Kind.PERSON)
         case DeliveryState.DONE:
-            return Said(text, "Alles wat moet gebeuren, is gebeurd.", Kind.GOOD)
+            return Said(text, "Er hoeft niets meer te gebeuren.", Kind.GOOD)
         case DeliveryState.CANCELLED:
             return Said(text, "Er is niets verstuurd.")
         case _:
@@ -1089,9 +1114,9 @@ def _moved(end: LastDay, policy: Policy) -> str:
     elif end.unextended.weekday() > _FRIDAY:
         what, number = "dat is in het weekend, daarom geldt de eerste werkdag daarna", 1
     else:
-        what, number = "dan zitten er geen twee werkdagen in, daarom duurt zij langer", 2
+        what, number = "dan zitten er geen twee werkdagen in, daarom duurt de termijn langer", 2
     plain = weekday_words(end.unextended)
-    return f"Zo gerekend eindigt zij op {plain}: {what} (Algemene termijnenwet, artikel {number})."
+    return f"Zo gerekend eindigt de termijn op {plain}: {what} (Algemene termijnenwet, artikel {number})."
 
 
 _FRIDAY = 4
@@ -1199,7 +1224,7 @@ def _in_time(placement: Placement, notice: Notice) -> Said:
     if notice.sent_at is None:
         return Said("Verstuurd", "", Kind.GOOD, ("L3",))
     took = length(notice.sent_at - (placement.placed_at or notice.sent_at))
-    if notice.sent_at > notice.deadline_at:
+    if _missed(notice):
         late = f"{took} na het plaatsen: te laat."
         return Said(f"Verstuurd op {when(notice.sent_at)}", late, Kind.BAD, ("L3", "L11"))
     return Said(
@@ -1214,7 +1239,7 @@ def _letter_note(placement: Placement, delivery: Delivery) -> str:
         return "Er gaat geen brief."
     if letter.posted_at is not None:
         return f"De brief ging op {when(letter.posted_at)} op de post."
-    return f"De brief: {_lower(LETTER_STATES[letter.state][0])}."
+    return f"Stand van de brief: {_lower(LETTER_STATES[letter.state][0])}."
 
 
 def _lower(text: str) -> str:
@@ -1250,18 +1275,18 @@ def _acts(known: Known, delivery: Delivery, legal: LegalTime | None) -> tuple[Ac
     """Give what a person can do now; each only where the rules would act on it."""
     acts: list[Act] = []
     if _retry_helps(delivery):
-        does = "Probeert alles nog eens wat op een medewerker wacht. Herstel eerst de oorzaak."
+        does = "Alles nog eens proberen wat op een medewerker wacht. Herstel eerst de oorzaak."
         acts.append(Act(f'bode retry {known.id} --reason "..."', does, _retry_effect(legal)))
     if delivery.attention and delivery.brief.has_address:
         acts.append(
-            Act(f'bode letter {known.id} --reason "..."', "Stuurt het bericht zelf per brief.", _letter_effect(legal))
+            Act(f'bode letter {known.id} --reason "..."', "Het bericht zelf per brief sturen.", _letter_effect(legal))
         )
     if not delivery.handed_over and not delivery.cancelled:
         effect = (
             "Er is nog niets verstuurd, dus er is ook niets om in te trekken. Dit kan niet ongedaan worden gemaakt."
         )
         acts.append(
-            Act(f'bode cancel {known.id} --reason "..."', "Annuleert het bericht: Bode bezorgt het niet.", effect)
+            Act(f'bode cancel {known.id} --reason "..."', "Het bericht annuleren: Bode bezorgt het dan niet.", effect)
         )
     return tuple(acts)
 
@@ -1278,17 +1303,22 @@ def _change(delivery: Delivery) -> str:
 
 
 def _retry_helps(delivery: Delivery) -> bool:
+    """Whether the rules would act on a retry: see `bode.domain.delivery`; a test compares the two."""
     waits = {item.part for item in delivery.attention}
     if any(
         placement.state is PlacementState.HELD
-        or (placement.state is PlacementState.UNKNOWN and f"placement/{placement.channel}" in waits)
+        or (
+            placement.state in (PlacementState.UNKNOWN, PlacementState.PENDING)
+            and placement_part(placement.channel) in waits
+        )
         for placement in delivery.placements
     ):
         return True
-    again = {LetterState.REFUSED, LetterState.RETURNED}
-    if delivery.brief.has_address:
-        again.add(LetterState.BLOCKED)
-    return any(letter.state in again for letter in delivery.letters)
+    return any(
+        (letter.state is LetterState.BLOCKED and delivery.brief.has_address)
+        or (letter.state in (LetterState.REFUSED, LetterState.RETURNED) and letter_part(number) in waits)
+        for number, letter in enumerate(delivery.letters)
+    )
 
 
 def _retry_effect(legal: LegalTime | None) -> str:
@@ -1346,7 +1376,7 @@ def render_text(
     if said.opened is not None:
         rows.append(_row("Geopend", said.opened.text, said.opened.why))
     rows += [_row("Later bericht", f"{one_line(item.reference)} ({item.nature})") for item in later]
-    rows += [_row("Wacht op u", f"{item.part}: {_lower(item.why)}", item.todo) for item in said.waiting]
+    rows += [_row("Dit wacht op u", f"{item.part}: {_lower(item.why)}", item.todo) for item in said.waiting]
     rows += [_row("Wat u kunt doen", act.command, act.does, act.effect) for act in said.acts]
     rows.append("\nTijdlijn")
     for line in timeline(story, channels=labels(policy)):

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -22,19 +23,23 @@ import structlog
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Request, Response, Router, get
 from litestar.exceptions import HTTPException, NotFoundException
+from litestar.params import FromPath
 from litestar.response import Redirect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.clock import Clock
 from bode.compose.plain import one_line
+from bode.compose.wording import weekday_words
+from bode.domain.message import Nature
 from bode.domain.parts import DeliveryState, Outcome
 from bode.domain.policy import Policy
+from bode.domain.terms import legal_day
 from bode.intake.status import STATES as STATE_NAMES
 from bode.intake.status import StatusReader
 from bode.store import events, messages, tables
 from bode.store.database import Database
 from bode.store.vault import Vault
-from bode_ops.timeline import OUTCOMES, STATES, Kind, article, labels, length, summary, timeline, when
+from bode_ops.timeline import OUTCOMES, STATES, Kind, Line, article, labels, length, summary, timeline, when
 
 log = structlog.get_logger()
 
@@ -74,6 +79,9 @@ _ORDER = (
     DeliveryState.DONE,
     DeliveryState.CANCELLED,
 )
+
+
+_SUPERSEDED: Mapping[str, str] = {Nature.WIJZIGING: "gewijzigd", Nature.INTREKKING: "ingetrokken"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,19 +143,19 @@ def routes(
         return await console.overview("_overzicht.html.j2", request.query_params)
 
     @get("/berichten/{bericht:str}")
-    async def message(bericht: str) -> Response[Any]:
+    async def message(bericht: FromPath[str]) -> Response[Any]:
         return await console.message("bericht.html.j2", _an_id(bericht))
 
     @get("/berichten/{bericht:str}/stand")
-    async def message_fragment(bericht: str) -> Response[Any]:
+    async def message_fragment(bericht: FromPath[str]) -> Response[Any]:
         return await console.message("_bericht.html.j2", _an_id(bericht))
 
     @get("/berichten/{bericht:str}/brieven/{bestand:str}")
-    async def letter(bericht: str, bestand: str) -> Response[Any]:
+    async def letter(bericht: FromPath[str], bestand: FromPath[str]) -> Response[Any]:
         return await console.letter(_an_id(bericht), _a_number(bestand))
 
     @get("/static/{bestand:str}")
-    async def static(bestand: str) -> Response[Any]:
+    async def static(bestand: FromPath[str]) -> Response[Any]:
         if bestand not in files:
             raise NotFoundException
         return Response(files[bestand], media_type=_STATIC_TYPES[Path(bestand).suffix])
@@ -203,7 +211,7 @@ class _Console:
             template,
             known=known,
             said=summary(known, delivery, self.policy, now=self.clock.now()),
-            lines=timeline(story, channels=labels(self.policy))[-_MOST_LINES:],
+            days=_by_day(timeline(story, channels=labels(self.policy))[-_MOST_LINES:]),
             story=story[-_MOST_LINES:],
             left_out=max(len(story) - _MOST_LINES, 0),
             pages=pages,
@@ -219,6 +227,12 @@ class _Console:
             raise NotFoundException
         name = f'inline; filename="brief-{number}-{message_id}.pdf"'
         return Response(pdf, media_type="application/pdf", headers={"Content-Disposition": name})
+
+
+def _by_day(lines: Sequence[Line]) -> list[tuple[str, list[Line]]]:
+    """Put lines under the day they are about, in the order in which they were recorded."""
+    days = groupby(lines, key=lambda line: legal_day(line.at))
+    return [(weekday_words(day), list(of_day)) for day, of_day in days]
 
 
 def _secured(response: Response[Any]) -> Response[Any]:
@@ -291,6 +305,7 @@ def _templates() -> Environment:
         "outcomes": OUTCOMES,
         "most_counted": _MOST_COUNTED,
         "most_rows": _MOST_ROWS,
+        "superseded": _SUPERSEDED,
     }
     environment.globals |= words
     return environment
@@ -304,7 +319,7 @@ async def _counts(connection: AsyncConnection, organisation: str | None) -> list
     table = tables.delivery.c
     counts: list[tuple[DeliveryState, int]] = []
     for state in _ORDER:
-        some = sa.select(sa.literal(1)).where(table.state == state)
+        some = sa.select(sa.literal(1)).where(_in_state(state))
         if organisation is not None:
             some = some.where(table.organisation == organisation)
         found = await connection.scalar(
@@ -312,6 +327,11 @@ async def _counts(connection: AsyncConnection, organisation: str | None) -> list
         )
         counts.append((state, found or 0))
     return counts
+
+
+def _in_state(state: DeliveryState) -> sa.ColumnElement[bool]:
+    """Compare with the state as it stands in the statement: only then does the index of open deliveries apply."""
+    return tables.delivery.c.state == sa.literal(str(state), literal_execute=True)
 
 
 async def _rows(connection: AsyncConnection, chosen: _Filter) -> Sequence[_Row]:
@@ -334,7 +354,7 @@ async def _rows(connection: AsyncConnection, chosen: _Filter) -> Sequence[_Row]:
     if chosen.organisation is not None:
         query = query.where(delivery.organisation == chosen.organisation)
     if chosen.state is not None:
-        query = query.where(delivery.state == chosen.state)
+        query = query.where(_in_state(chosen.state))
     if chosen.state in (None, DeliveryState.DONE):
         newest = sa.select(tables.event.c.id, tables.event.c.message_id).order_by(tables.event.c.id.desc())
         some = newest.limit(_MOST_EVENTS).subquery()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -53,8 +54,8 @@ def demo(
         console.print(f"Kijk mee in de browser: {stage.url}\n")
         show = _Show(stage)
         right = show.run(kill=kill)
-        console.print(f"\nBrieven als PDF: {folder / 'print' / 'printed'}")
-        console.print(f"Tijdlijn van een bericht: bode status KENMERK --config {stage.config}")
+        console.print(f"\nBrieven als PDF: {_short(folder / 'print' / 'printed')}")
+        console.print(f"Tijdlijn van een bericht: {_command()} status KENMERK --config {_short(stage.config)}")
         if exit:
             raise SystemExit(0 if right else 1)
         console.print(f"\nDe pagina's blijven staan op {stage.url}; stop met Ctrl-C.")
@@ -218,6 +219,16 @@ def _now(answer: dict[str, Any] | None) -> str:
         )
     words += [f"brief {letter['status']}" for letter in answer["brieven"]]
     return "; ".join(words)
+
+
+def _command() -> Path:
+    """Give the command that started this, as it can be typed here."""
+    return _short(Path(sys.argv[0]).absolute())
+
+
+def _short(path: Path) -> Path:
+    """Give a path as seen from here, where that is shorter."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _said(doubles: Sequence[str]) -> str:

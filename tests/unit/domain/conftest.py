@@ -352,3 +352,24 @@ def case() -> Callable[..., Case]:
 @pytest.fixture(scope="session")
 def all_consents() -> Iterable[str]:
     return tuple(channel.name for channel in CHANNELS)
+
+
+@pytest.fixture(scope="session")
+def strike() -> Callable[[str], ev.ClockStruck]:
+    """Give the clock's strike for a part, whether the part asked for it or not."""
+    return ev.ClockStruck
+
+
+@pytest.fixture(scope="session")
+def unavailable_letter() -> ev.LetterUnavailable:
+    return ev.LetterUnavailable(0, "folder:full")
+
+
+@pytest.fixture(scope="session")
+def unknown_letter() -> ev.LetterUnknown:
+    return ev.LetterUnknown(0, "timeout", "5b0f6d0e-0000-4000-8000-000000000003")
+
+
+@pytest.fixture(scope="session")
+def refused_letter() -> ev.LetterRefused:
+    return ev.LetterRefused(0, "REJECTED", "Jan Jansen woont hier niet")

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")
 """Legal days in the Netherlands are days in this zone."""
 
-_DURATION = re.compile(r"P(?:(?P<weeks>\d{1,3})W|(?P<months>\d{1,3})M|(?P<days>\d{1,4})D)")
+_DURATION = re.compile(r"P(?:(?P<weeks>\d{1,3})W|(?P<months>\d{1,3})M|(?P<days>\d{1,4})D)", re.ASCII)
 _SATURDAY = 5
 _MAX_DAYS, _MAX_WEEKS, _MAX_MONTHS = 90, 12, 3
 _AT_LEAST_THREE_DAYS, _TWO_WORKING_DAYS = 3, 2

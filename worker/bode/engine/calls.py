@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import assert_never
+from functools import partial
+from itertools import groupby
+from math import isfinite
+from typing import TypeVar, assert_never
 from uuid import UUID, uuid5
 
 import structlog
 
-from bode.compose.letter import DocumentError, Letter, MessageLetterFacts, NoticeLetterFacts
+from bode.compose.letter import Letter, MessageLetterFacts, NoticeLetterFacts
 from bode.compose.letter import LetterReason as WhyPaper
 from bode.compose.letter import NoticeLetterReason as WhyNotice
 from bode.compose.notice import NoticeFacts, NoticeText
@@ -28,6 +31,8 @@ from bode.store.steps import Leased
 from bode_adapters import contract
 
 log = structlog.get_logger()
+
+_Item = TypeVar("_Item")
 
 _WHY_PAPER: Mapping[LetterReason, WhyPaper] = {
     LetterReason.NO_CHANNEL: WhyPaper.NO_CHANNEL,
@@ -92,6 +97,17 @@ class Calls:
             case _:
                 assert_never(action)
 
+    async def _in_calls(
+        self,
+        lane: str,
+        action: Action,
+        groups: Iterable[Sequence[_Item]],
+        call: Callable[[Sequence[_Item]], Awaitable[Sequence[contract.Answer]]],
+    ) -> list[contract.Answer]:
+        """Make a call for each group, side by side; gives the answers in the order of the groups."""
+        made = [self._guarded(lane, action, len(items), partial(call, items)) for items in groups]
+        return [answer for answers_ in await asyncio.gather(*made) for answer in answers_]
+
     async def _guarded(
         self, lane: str, action: Action, count: int, call: Callable[[], Awaitable[Sequence[contract.Answer]]]
     ) -> Sequence[contract.Answer]:
@@ -99,51 +115,59 @@ class Calls:
         try:
             async with asyncio.timeout(self._limit):
                 answers_ = await call()
+            given = [_sound(answer) for answer in answers_]
         except TimeoutError:
             log.error("call.overstayed", lane=lane, action=action, items=count, limit_seconds=self._limit)
             return [contract.Unknown("call_overstayed")] * count
         except Exception as error:  # noqa: BLE001 - an adapter is other people's code; what it did is unknown
             log.error("call.raised", lane=lane, action=action, items=count, error=type(error).__name__)
             return [contract.Unknown(f"adapter_raised:{type(error).__name__}")] * count
-        if len(answers_) != count:
-            log.error("call.miscounted", lane=lane, action=action, items=count, answers=len(answers_))
+        if len(given) != count:
+            log.error("call.miscounted", lane=lane, action=action, items=count, answers=len(given))
             return [contract.Unknown("adapter_miscounted")] * count
-        return answers_
+        return given
 
     # ---- boxes and carriers --------------------------------------------------------------------------------------
 
     async def _check(self, lane: str, work: list[Work], outcome: Outcome) -> None:
-        box = self._parts.boxes[lane]
-        now = self._parts.clock.now()
         by_sender: dict[str, list[Work]] = {}
         for item in work:
             by_sender.setdefault(item.message.sender, []).append(item)
-        for oin, items in by_sender.items():
-            sender = _sender(self._parts.organisations[oin])
-            who = [_identifier(item.message) for item in items]
-            try:
-                async with asyncio.timeout(self._limit):
-                    found = await box.check(addressees=who, sender=sender)
-            except Exception as error:  # noqa: BLE001 - as for any call; a question that failed is asked again
-                log.error("call.raised", lane=lane, action=Action.CHECK, error=type(error).__name__)
-                found = [contract.Reachability(None, now, type(error).__name__)] * len(items)
+        groups = [group for items in by_sender.values() for group in _batched(items, self._parts.bulk(lane))]
+        for items, found in zip(
+            groups, await asyncio.gather(*(self._ask(lane, group) for group in groups)), strict=True
+        ):
             outcome.events += [
                 (item.leased, ev.ReachabilityChecked(lane, said.reachable, said.checked_at, said.code))
                 for item, said in zip(items, found, strict=True)
             ]
 
+    async def _ask(self, lane: str, items: Sequence[Work]) -> Sequence[contract.Reachability]:
+        """Ask who is reachable; a question that failed, in whatever way, is asked again later."""
+        sender = _sender(self._parts.organisations[items[0].message.sender])
+        who = [_identifier(item.message) for item in items]
+        try:
+            async with asyncio.timeout(self._limit):
+                found = await self._parts.boxes[lane].check(addressees=who, sender=sender)
+            code = "adapter_miscounted" if len(found) != len(who) else ""
+        except Exception as error:  # noqa: BLE001 - as for any call
+            found, code = (), type(error).__name__
+        if code:
+            log.error("call.raised", lane=lane, action=Action.CHECK, items=len(who), error=code)
+            return [contract.Reachability(None, self._parts.clock.now(), code)] * len(who)
+        return found
+
     async def _place(self, lane: str, action: Action, work: list[Work], outcome: Outcome) -> None:
         box = self._parts.boxes[lane]
-        items = [self._box_message(lane, item) for item in work]
+        # As many items as one call may hold were given the same call when they were claimed; a repeat comes whole.
+        groups = list(_by_call(work) if action is Action.PLACE else _batched(work, self._parts.bulk(lane)))
         call = box.place if action is Action.PLACE else box.lookup
-        given = await self._guarded(lane, action, len(items), lambda: call(messages=items))
-        outcome.events += [
-            (
-                item.leased,
-                answers.of_box(lane, answer, self._parts.rules, call=item.leased.call, called_at=item.leased.called_at),
-            )
-            for item, answer in zip(work, given, strict=True)
-        ]
+        messages = [[self._box_message(lane, item) for item in group] for group in groups]
+        given = await self._in_calls(lane, action, messages, lambda items: call(messages=items))
+        for item, answer in zip((item for group in groups for item in group), given, strict=True):
+            leased = item.leased
+            event = answers.of_box(lane, answer, self._parts.rules, call=leased.call, called_at=leased.called_at)
+            outcome.events.append((leased, event))
 
     def _box_message(self, lane: str, work: Work) -> contract.BoxMessage:
         message, leased = work.message, work.leased
@@ -177,16 +201,20 @@ class Calls:
             channel = item.leased.part.removeprefix("notice/")
             try:
                 text = self._parts.notice_composer.compose(self.notice_facts(item.delivery, item.message, channel))
-            except (ValueError, KeyError) as error:
+            except Exception as error:  # noqa: BLE001 - templates can raise anything, and the other notices go out
                 log.error("notice.not_composed", message=str(item.message.id), error=type(error).__name__)
-                outcome.events.append((item.leased, ev.NoticeUnavailable(channel, "not_composed", configuration=True)))
+                # What a template lacks is lacking for all; anything else is about this one message.
+                lacking = isinstance(error, (ValueError, KeyError))
+                unavailable = ev.NoticeUnavailable(channel, "not_composed", configuration=lacking)
+                outcome.events.append((item.leased, unavailable))
                 continue
             ready.append((item, channel, text, self._notice_mail(item, channel, text)))
         if not ready:
             return
-        mails = [mail for _, _, _, mail in ready]
         lane = self._parts.policy.notice_lane
-        given = await self._guarded(lane, Action.NOTIFY, len(mails), lambda: self._parts.notifier.notify(notices=mails))
+        mails = _batched([mail for _, _, _, mail in ready], self._parts.bulk(lane))
+        notify = self._parts.notifier.notify
+        given = await self._in_calls(lane, Action.NOTIFY, mails, lambda items: notify(notices=items))
         for (item, channel, text, _), answer in zip(ready, given, strict=True):
             event = answers.of_notifier(
                 channel, answer, self._parts.rules, text_sha256=text.sha256, template=text.template
@@ -249,7 +277,7 @@ class Calls:
             number = int(item.leased.part.removeprefix("letter/"))
             try:
                 letter = await asyncio.to_thread(self._compose, item, number)
-            except (DocumentError, ValueError, KeyError) as error:
+            except Exception as error:  # noqa: BLE001 - typst and pikepdf raise what they like; other letters go on
                 # What cannot be set will not be set by trying again: a person looks.
                 log.error("letter.not_composed", message=str(item.message.id), error=type(error).__name__)
                 refused = ev.LetterRefused(number, f"not_composed:{type(error).__name__}")
@@ -267,9 +295,11 @@ class Calls:
             ready.append((item, number, letter, order))
         if not ready:
             return
-        orders = [order for _, _, _, order in ready]
         lane = self._parts.policy.print_lane
-        given = await self._guarded(lane, Action.PRINT, len(orders), lambda: self._parts.printer.submit(letters=orders))
+        ready.sort(key=lambda item: item[3].batch)
+        orders = [[order for *_, order in group] for _, group in groupby(ready, key=lambda item: item[3].batch)]
+        submit = self._parts.printer.submit
+        given = await self._in_calls(lane, Action.PRINT, orders, lambda items: submit(letters=items))
         for (item, number, letter, _), answer in zip(ready, given, strict=True):
             event = answers.of_printer(
                 number,
@@ -342,6 +372,30 @@ class Calls:
                 why=_WHY_NOTICE[letter.reason],
             )
         )
+
+
+def _by_call(work: Sequence[Work]) -> Iterable[Sequence[Work]]:
+    """Put together what travels in one call."""
+    groups: dict[UUID, list[Work]] = {}
+    for item in work:
+        groups.setdefault(item.leased.call or item.message.id, []).append(item)
+    return groups.values()
+
+
+def _batched(items: Sequence[_Item], most: int) -> Iterator[Sequence[_Item]]:
+    """Cut into pieces of at most so many."""
+    return (items[start : start + most] for start in range(0, len(items), most))
+
+
+def _sound(answer: contract.Answer) -> contract.Answer:
+    """Give an answer that can be decided and recorded; an adapter is other people's code, and may answer anything."""
+    match answer:
+        case contract.Placed(at=at) if at.tzinfo is None:
+            return contract.Unknown("adapter_answered:time_without_zone")
+        case contract.Unavailable(code=code, retry_after=retry_after) if retry_after is not None:
+            return answer if isfinite(retry_after) else contract.Unavailable(code)
+        case _:
+            return answer if isinstance(answer, contract.Answer) else contract.Unknown("adapter_answered:no_answer")
 
 
 def _sender(organisation: Organisation) -> contract.Sender:

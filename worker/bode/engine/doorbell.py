@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from concurrent.futures import CancelledError
 from typing import Any
 
 import dramatiq
@@ -31,16 +32,34 @@ LANES_QUEUE = "bode-lanes"
 INTAKE_QUEUE = "bode-intake"
 _MOST_RINGS = 16
 """Rings sent for one lane at a time: enough to wake every worker; each passes the bell on while there is more."""
+_MOST_UNHEARD = 1000
+"""Rings that may wait in the broker: while nobody hears them (no worker runs), the sweeper adds no more."""
+
+
+class _DeadLetters(dramatiq.Middleware):
+    """Keeps a message that could not be taken in among the broker's dead letters; without this it would be gone."""
+
+    def after_process_message(
+        self,
+        broker: Broker,
+        message: dramatiq.MessageProxy,
+        *,
+        result: Any | None = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        del broker, result
+        if exception is not None and message.queue_name == INTAKE_QUEUE:
+            message.fail()
 
 
 def build_broker(url: str | None, namespace: str) -> Broker:
     """Make the broker: Redis where there is a URL, otherwise one inside this process."""
     if url is None:
-        return StubBroker(middleware=[])
+        return StubBroker(middleware=[_DeadLetters()])
     return RedisBroker(  # type: ignore[no-untyped-call]  # dramatiq types its core, not this class
         url=url,
         namespace=namespace,
-        middleware=[],
+        middleware=[_DeadLetters()],
         # Takeover after kill -9 within seconds; maintenance does little, so it can run at nearly every command.
         heartbeat_timeout=10_000,
         maintenance_chance=1_000_000,
@@ -58,6 +77,8 @@ class Doorbell:
         self._drain: Callable[[str], Coroutine[Any, Any, int]] | None = None
         self._accept: Callable[[str], Coroutine[Any, Any, None]] | None = None
         self._worker: dramatiq.Worker | None = None
+        self._stopping = False
+        self._answering: set[asyncio.Task[int]] = set()
         self._lane_actor = dramatiq.actor(broker=broker, actor_name="bode.ring", queue_name=LANES_QUEUE)(self._on_ring)
         self._intake_actor = dramatiq.actor(broker=broker, actor_name="bode.accept", queue_name=INTAKE_QUEUE)(
             self._on_message
@@ -72,6 +93,8 @@ class Doorbell:
         for lane, ready in lanes.items():
             rings = min(math.ceil(ready / self._chunk), _MOST_RINGS)
             try:
+                if self._unheard() >= _MOST_UNHEARD:
+                    return
                 for _ in range(rings):
                     self._lane_actor.send(lane)
             except (BrokerConnectionError, redis.RedisError, OSError) as error:
@@ -79,6 +102,11 @@ class Doorbell:
                 log.warning("doorbell.broker_down", lane=lane, error=type(error).__name__)
                 return
             RINGS.labels(lane).inc(rings)
+
+    def _unheard(self) -> int:
+        if isinstance(self._broker, RedisBroker):
+            return int(self._broker.do_qsize(LANES_QUEUE))
+        return int(self._broker.queues[LANES_QUEUE].qsize())
 
     async def start(
         self,
@@ -96,6 +124,7 @@ class Doorbell:
 
     async def stop(self, grace_seconds: float) -> None:
         """Hear no more rings; ones not answered stay in the broker for others."""
+        self._stopping = True
         if self._worker is not None:
             worker, self._worker = self._worker, None
             await asyncio.to_thread(worker.stop, timeout=int(grace_seconds * 1000))
@@ -105,18 +134,29 @@ class Doorbell:
         await asyncio.to_thread(self._broker.close)
 
     def _on_ring(self, lane: str) -> None:
-        if self._loop is not None and self._drain is not None:
-            self._wait(self._drain(lane))
+        """Answer a ring. The thread does not wait for the lane: slow lanes together would hold every thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._answer, lane)
+
+    def _answer(self, lane: str) -> None:
+        if self._drain is not None:
+            task = asyncio.ensure_future(self._drain(lane))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
 
     def _on_message(self, sealed: str) -> None:
-        if self._loop is not None and self._accept is not None:
-            self._wait(self._accept(sealed))
-
-    def _wait(self, work: Coroutine[Any, Any, Any]) -> None:
-        if self._loop is None or self._loop.is_closed():
-            work.close()
+        """Take a message in; the broker lets go of it when it is stored, and not before."""
+        if self._loop is None or self._accept is None:
             return
-        asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        work = self._accept(sealed)
+        try:
+            asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        except (CancelledError, RuntimeError):
+            if not self._stopping:
+                raise
+            # This process ends while the message was waiting to be stored: it goes back, for the next to take in.
+            work.close()
+            self._intake_actor.send(sealed)
 
 
 Ring = Callable[[Mapping[str, int]], Awaitable[None]]

@@ -13,12 +13,13 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import assert_never
 from uuid import UUID
+from weakref import WeakSet
 
 import sqlalchemy as sa
 import structlog
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from prometheus_client import Counter
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 
 from bode.domain import events as ev
 from bode.domain.bounces import BounceMail, MailKind, RecipientReport, Verdict, read_mail
@@ -26,6 +27,7 @@ from bode.engine.lanes import Lanes
 from bode.engine.parts import Parts
 from bode.engine.return_path import Carries, Token
 from bode.store import tables
+from bode.store.database import DATABASE_AWAY
 from bode.store.record import read_deliveries
 from bode_adapters.contract import LetterReport, LetterStatus
 
@@ -86,7 +88,14 @@ class Inbound:
                     )
                 )
             for row in rows:
-                await self._decide_mail(row.key, self._parts.vault.open_inbound(row.key, row.sealed))
+                try:
+                    await self._decide_mail(row.key, self._parts.vault.open_inbound(row.key, row.sealed))
+                except DATABASE_AWAY:
+                    raise  # The database is away: they are all still there for the next time.
+                except Exception as error:  # noqa: BLE001 - what anybody may mail to us must not hold up the rest
+                    log.error("inbound.cannot_decide", route="smtp", key=row.key, error=type(error).__name__)
+                    note = f"cannot_decide:{type(error).__name__}"
+                    await self._settle(row.key, route="smtp", state="unmatched", note=note)
             return len(rows)
 
     async def _decide_mail(self, key: str, raw: bytes) -> None:
@@ -159,8 +168,15 @@ class Inbound:
 
     async def read_reports(self) -> int:
         """Read the print service's reports, decide them, confirm the ones that are done with; gives their number."""
-        reports = await self._parts.printer.reports()
-        settled = [report.key for report in reports if await self._decide_report(report)]
+        settled: list[str] = []
+        for report in await self._parts.printer.reports():
+            try:
+                if await self._decide_report(report):
+                    settled.append(report.key)
+            except DATABASE_AWAY:
+                raise
+            except Exception as error:  # noqa: BLE001 - a report that cannot be decided must not hold up the others
+                log.error("inbound.cannot_decide", route="print", key=report.key, error=type(error).__name__)
         if settled:
             await self._parts.printer.confirm(keys=settled)
         return len(settled)
@@ -197,9 +213,15 @@ class Inbound:
         while True:
             try:
                 await self.read_reports()
-            except (DBAPIError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - an adapter is other people's code, and may raise anything
                 log.error("inbound.reports_failed", error=type(error).__name__)
             await asyncio.sleep(every_seconds)
+
+
+class _Smtp(SMTP):
+    """aiosmtpd, for mail that other systems made: bounces return lines far longer than the 998 that RFC 5322 allows."""
+
+    line_length_limit = 2**20
 
 
 class BounceListener:
@@ -211,21 +233,27 @@ class BounceListener:
         self._domain = domain.lower()
         self._now = now
         self._server: asyncio.Server | None = None
+        self._sessions: WeakSet[_Smtp] = WeakSet()
 
     async def start(self, host: str, port: int, *, max_bytes: int) -> int:
         """Listen; gives the port (a free one when asked for 0)."""
         loop = asyncio.get_running_loop()
 
         def protocol() -> SMTP:
-            return SMTP(self, data_size_limit=max_bytes, hostname=self._domain, ident="Bode", loop=loop)
+            made = _Smtp(self, data_size_limit=max_bytes, hostname=self._domain, ident="Bode", loop=loop)
+            self._sessions.add(made)
+            return made
 
         self._server = await loop.create_server(protocol, host, port)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Listen no more. A server in the middle of a mail got no answer yet, and sends it again."""
         if self._server is not None:
             self._server.close()
+            for session in self._sessions:
+                if session.transport is not None:
+                    session.transport.close()
             await self._server.wait_closed()
 
     async def handle_RCPT(  # noqa: N802 - the hook's name is aiosmtpd's
@@ -249,7 +277,7 @@ class BounceListener:
             for recipient in envelope.rcpt_tos:
                 raw = recipient.encode("ascii", "replace") + b"\n" + mail
                 await self._inbound.store(Raw(sha256(raw).hexdigest(), "smtp", self._now(), raw))
-        except (DBAPIError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - any other answer than "later" would lose the bounce
             log.error("inbound.not_stored", route="smtp", error=type(error).__name__)
             return "451 4.3.0 not stored now, try again"
         return "250 2.0.0 stored"

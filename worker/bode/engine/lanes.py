@@ -10,12 +10,14 @@ from collections import Counter as Tally
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 import structlog
 from prometheus_client import Counter, Histogram
 from sqlalchemy.ext.asyncio import AsyncConnection
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from bode.domain import events as ev
 from bode.domain.decision import Action, Alarm, AlarmKind
@@ -23,10 +25,14 @@ from bode.engine.calls import Calls, Outcome, Work
 from bode.engine.guard import SenderSideGuard
 from bode.engine.parts import Parts
 from bode.store import messages, steps
+from bode.store.database import DATABASE_AWAY
 from bode.store.record import Ledger, Written, lock, read_deliveries, write
 from bode.store.steps import Leased
+from bode.store.vault import OtherKeyError
 
 log = structlog.get_logger()
+
+_T = TypeVar("_T")
 
 OUTCOMES = Counter(
     "bode_step_outcomes_total", "Steps carried out, by lane, action and outcome.", ["lane", "action", "outcome"]
@@ -84,6 +90,8 @@ class Lanes:
                 if count == 0:
                     break
                 done += count
+        except Exception as error:  # noqa: BLE001 - what is in hand is found by the sweeper, and the lane goes on
+            log.error("lane.failed", lane=lane, error=type(error).__name__)
         finally:
             self._busy[lane] -= 1
             if not +self._busy:
@@ -108,11 +116,15 @@ class Lanes:
             # Others may help: pass the bell on.
             await self._ring({lane: len(leased)})
         started = time.perf_counter()
-        work, gone = await self._load(leased)
+        try:
+            work, gone = await self._patiently(lambda: self._load(leased))
+        except OtherKeyError:
+            await self._stop_for_other_key(lane, leased)
+            return 0
         outcome = await self._calls.make(lane, work)
         outcome.events += gone
         called = time.perf_counter()
-        recorded = await self._record(lane, outcome)
+        recorded = await self._record_all(lane, outcome)
         finished = time.perf_counter()
         CALL_SECONDS.labels(lane).observe(called - started)
         RECORD_SECONDS.labels(lane).observe(finished - called)
@@ -169,6 +181,51 @@ class Lanes:
             else:
                 work.append(Work(item, delivery, message))
         return work, gone
+
+    async def _patiently(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        """Do something with the database; while that is away, again and again for a part of the lease.
+
+        What was called is known here alone: giving up at once would make it unknown. The fence guards what comes late.
+        """
+        patience = AsyncRetrying(
+            retry=retry_if_exception_type(DATABASE_AWAY),
+            wait=wait_random_exponential(multiplier=0.1, max=2),
+            stop=stop_after_delay(self._parts.lease_seconds * 0.2),
+            reraise=True,
+        )
+        async for attempt in patience:
+            with attempt:
+                return await work()
+        raise AssertionError("patience ends with an answer or an error")
+
+    async def _stop_for_other_key(self, lane: str, leased: Sequence[Leased]) -> None:
+        """Give back what this process cannot open, and stop the lane: its key file is the wrong one."""
+        now = self._parts.clock.now()
+        async with self._parts.database.write() as connection:
+            await steps.give_back(connection, leased)
+            await steps.stop_lane(connection, lane, reason="messages are sealed under another key", by="bode", now=now)
+        ALARMS.labels(AlarmKind.LANE_STOPPED, lane).inc()
+        log.error("lane.stopped", lane=lane, reason="messages are sealed under another key")
+
+    async def _record_all(self, lane: str, outcome: Outcome) -> int:
+        """Record a chunk; an answer that cannot be recorded, for whatever reason, does not take the others with it."""
+        try:
+            return await self._patiently(lambda: self._record(lane, outcome))
+        except DATABASE_AWAY:
+            raise  # The leases run out, and the sweeper finds out what became of it.
+        except Exception as error:  # noqa: BLE001 - what came from outside can be anything
+            if len(outcome.events) > 1:
+                letters = outcome.letters
+                return sum([await self._record_all(lane, Outcome([one], letters)) for one in outcome.events])
+            ((item, event),) = outcome.events
+            log.error(
+                "step.cannot_be_recorded",
+                message=str(item.message_id),
+                part=item.part,
+                outcome=type(event).__name__,
+                error=type(error).__name__,
+            )
+            return await self._record(lane, Outcome([(item, _not_known(item, self._parts.clock.now()))]))
 
     async def _record(self, lane: str, outcome: Outcome) -> int:
         """Record a chunk in one transaction; what this worker no longer holds is left to whoever took it over."""
@@ -237,6 +294,21 @@ class Lanes:
             if stopped:
                 ALARMS.labels(AlarmKind.LANE_STOPPED, alarm.lane).inc()
                 log.error("lane.stopped", lane=alarm.lane, reason="many sender-side refusals")
+
+
+def _not_known(item: Leased, now: datetime) -> ev.Event:
+    """Give the event of a step whose answer cannot be recorded: nothing is known of it."""
+    kind, _, name = item.part.partition("/")
+    code, call = "cannot_be_recorded", str(item.call) if item.call is not None else None
+    match kind:
+        case "placement" if item.action is Action.CHECK:
+            return ev.ReachabilityChecked(name, None, now, code)
+        case "placement":
+            return ev.PlacementUnknown(name, code, call, item.called_at)
+        case "letter":
+            return ev.LetterUnknown(int(name), code, call)
+        case _:
+            return ev.NoticeUnknown(name, code)
 
 
 def _cannot(item: Leased) -> ev.Event:

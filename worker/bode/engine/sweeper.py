@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 from prometheus_client import Counter, Gauge
-from sqlalchemy.exc import DBAPIError
 
 from bode.domain import events as ev
 from bode.engine.lanes import Lanes
 from bode.engine.parts import Parts
 from bode.store import steps
+from bode.store.database import DATABASE_AWAY
 from bode.store.record import lock, write
 from bode.store.steps import Left
 
@@ -40,32 +40,47 @@ class Sweeper:
         self._inbound = inbound
 
     async def run(self, every_seconds: float) -> None:
-        """Sweep until cancelled. Trouble with the database is logged, and the next pass tries again."""
+        """Sweep until cancelled. Whatever a pass meets is logged, and the next one tries again."""
         while True:
-            try:
-                await self.sweep()
-            except (DBAPIError, OSError) as error:
-                log.error("sweeper.failed", error=type(error).__name__)
+            await self.sweep()
             await asyncio.sleep(every_seconds)
 
-    async def sweep(self) -> None:
-        """Make one pass."""
-        await self._take_over()
-        await self._wake()
+    async def sweep(self) -> bool:
+        """Make one pass, and tell whether it was whole: what stops one part of it does not stop the others."""
+        parts = (self._take_over, self._wake, self._promote, self._inbound, self._ring_for_all)
+        whole = all([await self._guarded(part) for part in parts])
+        if whole:
+            LAST_SWEEP.set_to_current_time()
+        return whole
+
+    async def _guarded(self, part: Callable[[], Awaitable[object]]) -> bool:
+        try:
+            await part()
+        except Exception as error:  # noqa: BLE001 - everything else leans on the sweeper: nothing may end it
+            log.error("sweeper.failed", part=part.__name__.strip("_"), error=type(error).__name__)
+            return False
+        return True
+
+    async def _promote(self) -> None:
+        """Make ready what is due."""
         async with self._parts.database.write() as connection:
             await steps.promote(connection, self._parts.clock.now())
+
+    async def _ring_for_all(self) -> None:
+        """Ring for every lane that has work: a ring that was lost is made good here."""
+        async with self._parts.database.read() as connection:
             ready = await steps.ready_lanes(connection, cap=self._parts.chunk * 16)
-        await self._inbound()
         await self._ring(ready)
-        LAST_SWEEP.set_to_current_time()
 
     async def _take_over(self) -> None:
         """Find out about steps whose worker died: what it did is unknown."""
         real_now = self._parts.clock.real()
         async with self._parts.database.read() as connection:
             found = await steps.expired(connection, real_now)
-        if not found:
-            return
+        await self._decide(found, self._took_over)
+
+    async def _took_over(self, found: Sequence[Left]) -> None:
+        real_now = self._parts.clock.real()
         async with self._parts.database.write() as connection:
             ledgers = await lock(connection, [item.message_id for item in found], self._parts.vault)
             taken = await steps.take_expired(connection, found, real_now)
@@ -82,11 +97,12 @@ class Sweeper:
 
     async def _wake(self) -> None:
         """Let the clock strike where a step asked for it: alarms, deadlines, overdue answers."""
-        now = self._parts.clock.now()
         async with self._parts.database.read() as connection:
-            found: Sequence[Left] = await steps.to_wake(connection, now)
-        if not found:
-            return
+            found = await steps.to_wake(connection, self._parts.clock.now())
+        await self._decide(found, self._woke)
+
+    async def _woke(self, found: Sequence[Left]) -> None:
+        now = self._parts.clock.now()
         async with self._parts.database.write() as connection:
             ledgers = await lock(connection, [item.message_id for item in found], self._parts.vault)
             woken = await steps.take_wakes(connection, found, now)
@@ -96,3 +112,19 @@ class Sweeper:
             written = await write(connection, ledgers, policy=self._parts.policy, vault=self._parts.vault, now=now)
         WOKEN.inc(len(woken))
         await self._lanes.announce(written)
+
+    async def _decide(self, found: Sequence[Left], decide: Callable[[Sequence[Left]], Awaitable[None]]) -> None:
+        """Decide what was found in one transaction; one that cannot be decided is left out, and the others are."""
+        if not found:
+            return
+        try:
+            await decide(found)
+        except DATABASE_AWAY:
+            raise  # The database is away: the next pass tries again.
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one message must not hold up the others
+            if len(found) == 1:
+                message, part = str(found[0].message_id), found[0].part
+                log.error("sweeper.cannot_decide", message=message, part=part, error=type(error).__name__)
+                return
+            for item in found:
+                await self._decide([item], decide)

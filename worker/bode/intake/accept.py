@@ -11,10 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from hashlib import sha256
 from uuid import UUID, uuid4
 
-import msgspec
 import structlog
 from prometheus_client import Counter
 from sqlalchemy.exc import IntegrityError
@@ -101,6 +99,7 @@ class Intake:
         self._organisations = organisations
         self._ring = ring
         self._limits = limits or DocumentLimits()
+        documents.bound_reader()
 
     async def accept(self, raw: bytes, *, route: Route, caller: Caller) -> Accepted:
         """Accept a message. Raises `Refused` (every fault at once) or `Conflict`; then nothing is stored."""
@@ -117,39 +116,44 @@ class Intake:
     async def _accept(self, raw: bytes, caller: Caller) -> Accepted:
         now = self._clock.now()
         read = request.read(raw)
-        if isinstance(read, list):
-            raise Refused(read)
+        body = read.body
+        if body is None:
+            raise Refused(read.faults)
         allowed = frozenset(oin for oin in self._organisations if caller.may(oin))
-        faults = request.faults_of(read, organisations=allowed, channels=frozenset(self._policy.channels), now=now)
-        message = request.to_message(read, uuid4())
-        if message.documents:
-            faults += await asyncio.to_thread(documents.faults_of, message.documents, self._limits)
-        concerned: messages.Known | None = None
-        if read.afzender in allowed:
+        known: dict[str, messages.Known] = {}
+        if body.afzender in allowed:
             async with self._database.read() as connection:
                 known = await messages.existing(
-                    connection, read.afzender, [name for name in (read.kenmerk, read.betreft) if name is not None]
+                    connection, body.afzender, [name for name in (body.kenmerk, body.betreft) if name is not None]
                 )
-            concerned = known.get(read.betreft) if read.betreft is not None else None
-            if read.betreft is not None and read.betreft != read.kenmerk and concerned is None:
-                text = "Er is geen eerder bericht met dit kenmerk van deze afzender."
-                faults.append(Fault("#/betreft", "betreft_onbekend", text))
+        body_hash = b"" if read.faults else read.hash()
+        found = known.get(body.kenmerk) if read.sound("#/kenmerk") else None
+        if found is not None and found.body_hash == body_hash:
+            # A repeat has the answer of the first time, whatever the clock and the configuration say now.
+            return _again(found, body_hash)
+        faults = read.faults + request.faults_of(read, organisations=allowed, channels=self._policy.channels, now=now)
+        if body.documenten:
+            inside = await asyncio.to_thread(documents.faults_of, body.documenten, self._limits)
+            faults += [fault for fault in inside if read.sound(fault.pointer)]
+        concerned = known.get(body.betreft) if body.betreft is not None else None
+        if body.afzender in allowed and body.betreft not in {None, body.kenmerk} and concerned is None:
+            text = "Er is geen eerder bericht met dit kenmerk van deze afzender."
+            faults.append(Fault("#/betreft", "betreft_onbekend", text))
+        if found is not None:
+            conflict = _in_use(found, body_hash)
+            raise Refused([*faults, conflict]) if faults else Conflict([conflict])
         if faults:
             raise Refused(faults)
-        body_hash = _hash(raw)
-        for _ in range(2):
+        message = request.to_message(body, uuid4())
+        try:
+            return await self._store(message, body_hash, concerned, now)
+        except IntegrityError:
+            # The same reference came in beside us: answer as for a repeat.
             async with self._database.read() as connection:
-                found = (await messages.existing(connection, message.sender, [message.reference])).get(
-                    message.reference
-                )
-            if found is not None:
-                return _again(found, body_hash)
-            try:
-                return await self._store(message, body_hash, concerned, now)
-            except IntegrityError:
-                # The same reference came in beside us: look again, and answer as for a repeat.
-                continue
-        raise Conflict([Fault("#/kenmerk", "kenmerk_in_gebruik", "Dit kenmerk wordt op dit moment al verwerkt.")])
+                beside = await messages.existing(connection, message.sender, [message.reference])
+            if message.reference not in beside:
+                raise
+            return _again(beside[message.reference], body_hash)
 
     async def _store(
         self, message: Message, body_hash: bytes, concerned: messages.Known | None, now: datetime
@@ -203,17 +207,14 @@ class Intake:
 
 def _again(found: messages.Known, body_hash: bytes) -> Accepted:
     if found.body_hash != body_hash:
-        text = (
-            "Dit kenmerk is al gebruikt voor een ander bericht "
-            f"(sha256 {found.body_hash.hex()[:12]}…, dit bericht {body_hash.hex()[:12]}…). Gebruik een nieuw kenmerk."
-        )
-        raise Conflict([Fault("#/kenmerk", "kenmerk_in_gebruik", text)])
+        raise Conflict([_in_use(found, body_hash)])
     return Accepted(found.id, found.organisation, found.reference, found.accepted_at, known=True)
 
 
-def _hash(raw: bytes) -> bytes:
-    """Hash a request by what it says, not by its spaces or the order of its fields."""
-    return sha256(msgspec.json.encode(msgspec.json.decode(raw), order="deterministic")).digest()
+def _in_use(found: messages.Known, body_hash: bytes) -> Fault:
+    which = f" (sha256 {found.body_hash.hex()[:12]}…, dit bericht {body_hash.hex()[:12]}…)" if body_hash else ""
+    text = f"Dit kenmerk is al gebruikt voor een ander bericht{which}. Gebruik een nieuw kenmerk."
+    return Fault("#/kenmerk", "kenmerk_in_gebruik", text)
 
 
 def _brief(message: Message, accepted_at: datetime) -> Brief:

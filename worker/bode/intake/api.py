@@ -12,17 +12,17 @@ from hmac import compare_digest
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import structlog
 from litestar import Request, Response, Router, get, post
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
+from sqlalchemy.exc import OperationalError
 
 from bode.evidence.envelope import timestamp
 from bode.intake.accept import Accepted, Caller, Intake, Route
-from bode.intake.body import BerichtIn
+from bode.intake.body import AnnuleringIn, BerichtIn, read_reason
 from bode.intake.faults import Fault, Refused
 from bode.intake.status import StatusReader
 
@@ -30,13 +30,6 @@ log = structlog.get_logger()
 
 VERSION = "1.0.0"
 _PROBLEM = "application/problem+json"
-_LONGEST_REASON = 200
-
-
-class Annulering(msgspec.Struct, forbid_unknown_fields=True):
-    """Waarom een bericht wordt teruggehaald voordat het is verstuurd."""
-
-    reden: str
 
 
 def problem(
@@ -72,7 +65,7 @@ _TITLES = {
     405: ("Dit kan hier niet", "Deze methode bestaat niet op dit adres."),
     406: ("Niet beschikbaar", "Deze vorm van antwoord bestaat niet."),
     413: ("Te groot", "Het verzoek is te groot."),
-    415: ("Verkeerde vorm", "Stuur application/json."),
+    415: ("Verkeerde vorm", "Stuur application/json, niet ingepakt."),
 }
 
 
@@ -87,7 +80,12 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
 
 def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer our own defect: the sender may repeat the same request safely. The log names the error's type only."""
-    log.error("api.defect", path_template=request.scope.get("path_template", ""), error=type(error).__name__)
+    template: str = dict[str, Any](request.scope).get("path_template", "")
+    if isinstance(error, OperationalError):
+        log.error("api.database_away", path_template=template, error=type(error.orig).__name__)
+        text = "Het bericht kan nu niet worden opgeslagen. Stuur hetzelfde later nog eens: dat is veilig."
+        return problem(503, "Even niet beschikbaar", text, headers={"Retry-After": "30"})
+    log.error("api.defect", path_template=template, error=type(error).__name__)
     return problem(500, "Fout bij ons", "Er ging iets mis. Stuur hetzelfde bericht later nog eens: dat is veilig.")
 
 
@@ -145,15 +143,22 @@ def _problem_spec(description: str) -> ResponseSpec:
 
 def openapi(schema: dict[str, Any]) -> dict[str, Any]:
     """Complete the framework's OpenAPI document: the body of a message is read by us, so that every fault is told."""
-    message = BerichtIn.model_json_schema(ref_template="#/components/schemas/{model}", by_alias=True)
-    parts = message.pop("$defs", {})
     components = schema.setdefault("components", {}).setdefault("schemas", {})
-    components.update({"BerichtIn": message, **parts})
-    schema["paths"]["/v1/berichten"]["post"]["requestBody"] = {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/BerichtIn"}}},
-    }
+    for path, model in (("/v1/berichten", BerichtIn), ("/v1/berichten/{bericht_id}/annulering", AnnuleringIn)):
+        described = model.model_json_schema(ref_template="#/components/schemas/{model}", by_alias=True)
+        components.update({**described.pop("$defs", {}), model.__name__: described})
+        schema["paths"][path]["post"]["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}},
+        }
     return schema
+
+
+async def _json(request: Request[Any, Any, Any]) -> bytes:
+    """Give the body of a request that says it is JSON, or answer 415."""
+    if request.content_type[0].lower() not in {"application/json", ""} or "Content-Encoding" in request.headers:
+        raise HTTPException(status_code=415)
+    return await request.body()
 
 
 def routes(intake: Intake, status: StatusReader, keys: Keys, *, max_body_bytes: int) -> Router:
@@ -175,9 +180,7 @@ def routes(intake: Intake, status: StatusReader, keys: Keys, *, max_body_bytes: 
         },
     )
     async def bericht_aanleveren(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
-        if request.content_type[0] not in {"application/json", ""}:
-            raise HTTPException(status_code=415)
-        accepted = await intake.accept(await request.body(), route=Route.HTTP, caller=keys.of(request))
+        accepted = await intake.accept(await _json(request), route=Route.HTTP, caller=keys.of(request))
         return Response(
             _described(accepted),
             status_code=202,
@@ -194,14 +197,11 @@ def routes(intake: Intake, status: StatusReader, keys: Keys, *, max_body_bytes: 
         summary="Haal een bericht terug dat nog niet is verstuurd",
         description="Kan alleen zolang het bericht aan geen enkel kanaal is gegeven (Awb 2:12); daarna 409.",
     )
-    async def bericht_annuleren(
-        request: Request[Any, Any, Any], bericht_id: UUID, data: Annulering
-    ) -> Response[dict[str, Any]]:
+    async def bericht_annuleren(request: Request[Any, Any, Any], bericht_id: UUID) -> Response[dict[str, Any]]:
         caller = keys.of(request)
         await _found(status, bericht_id, caller)
-        if not data.reden.strip() or len(data.reden) > _LONGEST_REASON:
-            raise Refused([Fault("#/reden", "reden", "Geef een reden van 1 tot 200 tekens.")])
-        await intake.cancel(bericht_id, by=caller.name, reason=data.reden.strip())
+        reason = read_reason(await _json(request))
+        await intake.cancel(bericht_id, by=caller.name, reason=reason)
         return Response(await _found(status, bericht_id, caller), headers={"API-Version": VERSION})
 
     return Router(

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from datetime import date, datetime
-from typing import Annotated, Any, Literal
+import unicodedata
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from hashlib import sha256
+from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
+import msgspec
 from email_validator import EmailNotValidError, validate_email
 from pydantic import (
     AfterValidator,
     AwareDatetime,
-    Base64Bytes,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
+    WithJsonSchema,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
@@ -35,15 +41,31 @@ from bode.domain.message import (
     Term,
     number_fault,
 )
-from bode.domain.terms import Duration, utc
-from bode.intake.faults import Fault
+from bode.domain.policy import Channel
+from bode.domain.terms import Duration, legal_day, utc
+from bode.intake.faults import Fault, Refused
+from bode.intake.strict_json import is_a_name, is_list, is_object, parse, pointer
 
 _POSTCODE = re.compile(r"[1-9][0-9]{3} ?[A-Z]{2}")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+# What no XML and no letter can hold, and the marks that turn the order of reading around.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+_LINE_END = re.compile("[\t\n\u2028\u2029]")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MOMENT = re.compile(
+    rf"{_DAY.pattern}[Tt][0-9]{{2}}:[0-9]{{2}}(:[0-9]{{2}}(\.[0-9]{{1,9}})?)?([Zz]|[+-][0-9]{{2}}:[0-9]{{2}})?"
+)
+_FIRST_YEAR, _LAST_YEAR = 1900, 2199
+_MOST_FAULTS = 100
+
+_SKEW = timedelta(minutes=5)
+"""How much a zaaksysteem's clock may be ahead of ours."""
+_LATE_PUBLICATION, _EARLY_PUBLICATION = timedelta(days=7), timedelta(days=366)
+
+_D = TypeVar("_D", date, datetime)
 
 
 def _clean_line(value: str) -> str:
-    if _CONTROL.search(value) or "\n" in value:
+    if _CONTROL.search(value) or _LINE_END.search(value):
         raise PydanticCustomError("stuurteken", "Dit veld is één regel zonder stuurtekens.")
     return value.strip()
 
@@ -52,6 +74,8 @@ def _clean_text(value: str) -> str:
     value = value.replace("\r\n", "\n").replace("\r", "\n")
     if _CONTROL.search(value):
         raise PydanticCustomError("stuurteken", "Deze tekst bevat stuurtekens.")
+    if not value.strip():
+        raise PydanticCustomError("string_too_short", "Deze tekst is leeg.")
     return value
 
 
@@ -76,6 +100,42 @@ def _only_text(value: Any) -> Any:
     return value
 
 
+def _only_a_day(value: Any) -> Any:
+    """Let only the written form through: pydantic also reads numbers, as seconds since 1970."""
+    if isinstance(value, str) and not _DAY.fullmatch(value):
+        raise PydanticCustomError("date_parsing", "")
+    return _only_text(value)
+
+
+def _only_a_moment(value: Any) -> Any:
+    if isinstance(value, str) and not _MOMENT.fullmatch(value):
+        raise PydanticCustomError("datetime_parsing", "")
+    return _only_text(value)
+
+
+def _a_likely(value: _D) -> _D:
+    """Refuse years that nobody means, and that no other time zone can write."""
+    if not _FIRST_YEAR <= value.year <= _LAST_YEAR:
+        raise PydanticCustomError("date_parsing", "")
+    return value
+
+
+def _file_name(value: str) -> str:
+    if "/" in value or "\\" in value or value.startswith("."):
+        raise PydanticCustomError("documentnaam", "Dit is geen naam van een document: laat mappen weg.")
+    return value
+
+
+def _decoded(value: Any) -> bytes:
+    """Decode base64 as RFC 4648 has it; line ends are let through, other strange characters are not."""
+    try:
+        return b64decode("".join(_only_text(value).split()), validate=True)
+    except (Base64Error, ValueError):
+        raise PydanticCustomError("base64_decode", "Dit is geen base64.") from None
+
+
+Day = Annotated[date, BeforeValidator(_only_a_day), AfterValidator(_a_likely)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_only_a_moment), AfterValidator(_a_likely)]
 Line = Annotated[str, BeforeValidator(_only_text), AfterValidator(_clean_line)]
 Text = Annotated[str, BeforeValidator(_only_text), AfterValidator(_clean_text)]
 Name = Annotated[Line, Field(min_length=1, max_length=100)]
@@ -92,7 +152,7 @@ class AdresIn(_Model):
     huisnummer: Annotated[Line, Field(min_length=1, max_length=12)]
     postcode: Annotated[Line, Field(min_length=1, max_length=12)]
     woonplaats: Annotated[Line, Field(min_length=1, max_length=60)]
-    land: Annotated[Line | None, Field(max_length=60, description="Weglaten voor Nederland.")] = None
+    land: Annotated[Line | None, Field(min_length=1, max_length=60, description="Weglaten voor Nederland.")] = None
 
 
 class GeadresseerdeIn(_Model):
@@ -109,31 +169,40 @@ class KanaalIn(_Model):
 
     kanaal: Annotated[Line, Field(min_length=1, max_length=32)]
     grondslag: ConsentBasis = ConsentBasis.DECLARED
-    sinds_datum: Annotated[date | None, Field(alias="sindsDatum")] = None
+    sinds_datum: Annotated[Day | None, Field(alias="sindsDatum")] = None
 
 
 class KennisgevingIn(_Model):
     """Hoe de geadresseerde hoort dat er een bericht staat (Awb 2:10)."""
 
-    email: Annotated[Line, AfterValidator(_an_email)] | None = None
-    opgegeven_door: Annotated[Line | None, Field(alias="opgegevenDoor", max_length=60)] = None
-    opgegeven_tijdstip: Annotated[AwareDatetime | None, Field(alias="opgegevenTijdstip")] = None
-    afgemeld_tijdstip: Annotated[AwareDatetime | None, Field(alias="afgemeldTijdstip")] = None
+    email: Annotated[Line, Field(max_length=254), AfterValidator(_an_email)] | None = None
+    opgegeven_door: Annotated[Line | None, Field(alias="opgegevenDoor", min_length=1, max_length=60)] = None
+    opgegeven_tijdstip: Annotated[Moment | None, Field(alias="opgegevenTijdstip")] = None
+    afgemeld_tijdstip: Annotated[Moment | None, Field(alias="afgemeldTijdstip")] = None
 
 
 class TermijnIn(_Model):
     """De termijn om te handelen: een laatste dag, of een duur vanaf de verzending."""
 
-    laatste_datum: Annotated[date | None, Field(alias="laatsteDatum")] = None
+    laatste_datum: Annotated[Day | None, Field(alias="laatsteDatum")] = None
     duur: Annotated[Line, AfterValidator(_a_duration), Field(description="P6W, P1M of P14D")] | None = None
 
 
 class DocumentIn(_Model):
     """Een bijlage: een PDF, in base64."""
 
-    naam: Annotated[Line, Field(min_length=1, max_length=120)]
+    naam: Annotated[
+        Line,
+        Field(min_length=1, max_length=120, description="Zonder map; elk document heeft een andere naam."),
+        AfterValidator(_file_name),
+    ]
     mediatype: Literal["application/pdf"] = "application/pdf"
-    inhoud: Annotated[Base64Bytes, Field(min_length=1)]
+    inhoud: Annotated[
+        bytes,
+        Field(min_length=1),
+        BeforeValidator(_decoded),
+        WithJsonSchema({"type": "string", "contentEncoding": "base64", "contentMediaType": "application/pdf"}),
+    ]
 
 
 class BerichtIn(_Model):
@@ -141,27 +210,54 @@ class BerichtIn(_Model):
 
     afzender: Annotated[Line, Field(pattern=r"^[0-9]{20}$", description="OIN van het bestuursorgaan.")]
     kenmerk: Annotated[Line, Field(min_length=1, max_length=25, description="Uniek per afzender.")]
-    zaak: Annotated[Line | None, Field(max_length=64)] = None
+    zaak: Annotated[Line | None, Field(min_length=1, max_length=64)] = None
     aard: Nature
-    rechtsgevolgen: Annotated[Text | None, Field(max_length=500)] = None
+    rechtsgevolgen: Annotated[
+        Text | None,
+        Field(
+            max_length=500,
+            description=(
+                "Staat ook in de e-mail over het bericht en op brieven. Noem er dus geen kenmerk, zaak, nummer, naam, "
+                "e-mailadres of onderwerp."
+            ),
+        ),
+    ] = None
     termijn: TermijnIn | None = None
     vertrouwelijkheid: Confidentiality = Confidentiality.SUBSTANTIEEL
     betreft: Annotated[
-        Line | None, Field(max_length=25, description="Kenmerk van het eerdere bericht (wijziging, intrekking).")
+        Line | None,
+        Field(min_length=1, max_length=25, description="Kenmerk van het eerdere bericht (wijziging, intrekking)."),
     ] = None
-    publicatie_tijdstip: Annotated[AwareDatetime | None, Field(alias="publicatieTijdstip")] = None
+    publicatie_tijdstip: Annotated[
+        Moment | None,
+        Field(
+            alias="publicatieTijdstip",
+            description="Vanaf wanneer het bericht er mag staan: hoogstens 7 dagen terug en een jaar vooruit.",
+        ),
+    ] = None
     geadresseerde: GeadresseerdeIn
     kanalen: Annotated[tuple[KanaalIn, ...], Field(max_length=10)] = ()
     kennisgeving: KennisgevingIn = KennisgevingIn()
-    onderwerp: Annotated[Line, Field(min_length=1, max_length=50)]
-    tekst: Annotated[Text, Field(min_length=1, max_length=4000)]
+    onderwerp: Annotated[
+        Line, Field(min_length=1, max_length=50, description="Zo kort dat het in elke berichtenbox past.")
+    ]
+    tekst: Annotated[
+        Text, Field(min_length=1, max_length=4000, description="Zo kort dat het in elke berichtenbox past.")
+    ]
     documenten: Annotated[tuple[DocumentIn, ...], Field(max_length=10)] = ()
+
+
+class AnnuleringIn(_Model):
+    """Waarom een bericht wordt teruggehaald voordat het is verstuurd."""
+
+    reden: Annotated[Line, Field(min_length=1, max_length=200)]
 
 
 _DUTCH: Mapping[str, str] = {
     "missing": "Dit veld ontbreekt.",
     "extra_forbidden": "Dit veld bestaat niet.",
     "string_type": "Dit veld is een tekst.",
+    "string_unicode": "Hier staan tekens die niet bestaan.",
     "string_too_short": "Dit veld is te kort: minstens {min_length} teken(s).",
     "string_too_long": "Dit veld is te lang: hoogstens {max_length} tekens.",
     "string_pattern_mismatch": "Dit veld heeft niet de goede vorm.",
@@ -178,15 +274,64 @@ _DUTCH: Mapping[str, str] = {
     "json_invalid": "Dit is geen geldige JSON.",
     "recursion_loop": "Dit is geen geldige JSON.",
 }
-_DATES = ("date", "datetime")
+_DATES = ("date", "datetime", "timezone")
+_OURS = frozenset({"email", "duur", "stuurteken", "documentnaam"})
 
 
-def read(raw: bytes) -> BerichtIn | list[Fault]:
-    """Read a request; gives every fault in it at once. Never raises, whatever the bytes."""
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What could be read of a request."""
+
+    body: BerichtIn | None
+    """The request; where parts of it have no good shape, those are left out or filled in. None: nothing was sound."""
+    faults: list[Fault]
+    """What has no good shape."""
+    value: Any = field(default=None, repr=False)
+    unsound: frozenset[str] = frozenset()
+    """The pointers of what has no good shape, where it matters: nothing can be said of it beyond that."""
+
+    def sound(self, pointer: str) -> bool:
+        """Tell whether this part, all in it and all around it, has a good shape."""
+        return not any(
+            bad == pointer or bad.startswith(f"{pointer}/") or pointer.startswith(f"{bad}/") for bad in self.unsound
+        )
+
+    def hash(self) -> bytes:
+        """Hash the request by what it says, not by its spaces or the order of its fields."""
+        return sha256(msgspec.json.encode(self.value, order="deterministic")).digest()
+
+
+def read(raw: bytes) -> Read:
+    """Read a request; gives what can be read, with every fault in its shape at once. Never raises."""
     try:
-        return BerichtIn.model_validate_json(raw)
+        value, faults = parse(raw)
+    except Refused as refused:
+        return Read(None, list(refused.faults))
+    unsound = {fault.pointer for fault in faults}
+    try:
+        return Read(BerichtIn.model_validate(value), faults, value, frozenset(unsound))
     except ValidationError as error:
-        return [_fault(item) for item in error.errors(include_url=False, include_input=False)]
+        errors = error.errors(include_url=False, include_input=False)
+    faults += [_fault(item) for item in errors[:_MOST_FAULTS]]
+    if len(errors) > _MOST_FAULTS:
+        text = f"Dit verzoek heeft {len(errors)} fouten. De eerste {_MOST_FAULTS} staan hier."
+        faults.append(Fault("#", "te_veel_fouten", text))
+        return Read(None, faults)
+    unsound |= {pointer(_location(item["loc"])) for item in errors if item["type"] != "extra_forbidden"}
+    return Read(_mended(value, errors), faults, value, frozenset(unsound))
+
+
+def read_reason(raw: bytes) -> str:
+    """Read why a message is called back. Raises `Refused` with every fault."""
+    value, faults = parse(raw)
+    try:
+        asked = AnnuleringIn.model_validate(value)
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_input=False)
+        raise Refused([*faults, *(_fault(item) for item in errors[:_MOST_FAULTS])]) from None
+    if faults:
+        raise Refused(faults)
+    return asked.reden
 
 
 def _fault(error: ErrorDetails) -> Fault:
@@ -194,16 +339,19 @@ def _fault(error: ErrorDetails) -> Fault:
     context = dict(error.get("ctx", {}))
     template = _DUTCH.get(kind)
     if template is not None:
-        detail = template.format_map({"expected": "", "min_length": "", "max_length": "", **context})
-        detail = detail.replace("' or '", "', '")
+        detail = template.format_map({"expected": "", "min_length": "1", "max_length": "", **context})
+        detail = detail.replace("' or '", "', '").replace("'", "")
     elif kind.startswith(_DATES):
         detail = "Dit is geen datum (2026-05-13) of tijdstip (2026-05-13T08:00:00Z)."
-    elif kind in {"email", "duur", "stuurteken"}:
+    elif kind in _OURS:
         detail = error["msg"]
     else:
         detail = "Deze waarde klopt niet."
-    pointer = "#" + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in _location(error["loc"]))
-    return Fault(pointer, kind, detail)
+    path = _location(error["loc"])
+    if kind == "extra_forbidden" and not is_a_name(path[-1]):
+        # What stands as a key can be anything: only what looks like a field's name is repeated.
+        return Fault(pointer(path[:-1]), kind, "Hier staat een veld dat niet bestaat.")
+    return Fault(pointer(path), kind, detail)
 
 
 def _location(loc: tuple[int | str, ...]) -> list[int | str]:
@@ -211,26 +359,88 @@ def _location(loc: tuple[int | str, ...]) -> list[int | str]:
     return [part for part in loc if isinstance(part, int) or not part.startswith("function-")]
 
 
+# What stands in for a required field without a good shape; an optional one is left out.
+_STAND_INS: Mapping[str, Any] = {
+    "afzender": "0" * 20,
+    "aard": "overig",
+    "geadresseerde": {"soort": "BSN", "nummer": "-", "naam": "-"},
+    "soort": "BSN",
+    "inhoud": "LQ==",
+    "kanalen": {"kanaal": "-"},
+    "documenten": {"naam": "-", "inhoud": "LQ=="},
+    **dict.fromkeys(
+        ("kenmerk", "onderwerp", "tekst", "nummer", "naam", "straat", "huisnummer", "postcode", "woonplaats", "kanaal"),
+        "-",
+    ),
+}
+
+
+def _mended(value: Any, errors: Sequence[ErrorDetails]) -> BerichtIn | None:
+    """Give the request without what has no good shape, so that the rules can look at all the rest at once."""
+    if not is_object(value):
+        return None
+    whole = _copied(value)
+    for error in errors:
+        path = _location(error["loc"])
+        here: Any = whole
+        for part in path[:-1]:
+            here = _child(here, part)
+        last = path[-1] if path else ""
+        if isinstance(last, int):
+            if is_list(here):
+                here[last] = _copied(_STAND_INS[str(path[-2])])
+        elif is_object(here):
+            here.pop(last, None)
+            if error["type"] != "extra_forbidden" and last in _STAND_INS and last not in {"kanalen", "documenten"}:
+                here[last] = _copied(_STAND_INS[last])
+    try:
+        return BerichtIn.model_validate(whole)
+    except ValidationError:
+        return None
+
+
+def _copied(value: Any) -> Any:
+    """Copy objects and lists; strings, which can be large, are shared."""
+    if is_object(value):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if is_list(value) else value
+
+
+def _child(here: Any, part: int | str) -> Any:
+    if is_object(here):
+        return here.get(str(part))
+    return here[part] if is_list(here) and isinstance(part, int) else None
+
+
 def faults_of(
-    body: BerichtIn, *, organisations: frozenset[str], channels: frozenset[str], now: datetime
+    found: Read, *, organisations: frozenset[str], channels: Mapping[str, Channel], now: datetime
 ) -> list[Fault]:
-    """Give what is wrong beyond the shape: numbers, natures (L4, L9, L14), channels (L1), times."""
+    """Give what is wrong beyond the shape, in all that has a good one: numbers, natures, channels, times, names."""
+    body = found.body
+    if body is None:
+        return []
     faults: list[Fault] = []
     if body.afzender not in organisations:
         faults.append(Fault("#/afzender", "afzender_onbekend", "Dit OIN is hier niet ingericht als afzender."))
-    number = number_fault(body.geadresseerde.soort, body.geadresseerde.nummer)
-    if number is not None:
+    who = body.geadresseerde
+    number = number_fault(who.soort, who.nummer)
+    if number is not None and found.sound("#/geadresseerde/soort"):
         faults.append(Fault("#/geadresseerde/nummer", "nummer", number))
-    faults += _nature_faults(body)
+    if found.sound("#/aard"):
+        faults += _nature_faults(body)
+    faults += _consequences_faults(found, body)
     faults += _channel_faults(body.kanalen, channels)
-    if body.kennisgeving.afgemeld_tijdstip is not None and body.kennisgeving.afgemeld_tijdstip > now:
-        text = "Afmelden kan niet in de toekomst liggen."
-        faults.append(Fault("#/kennisgeving/afgemeldTijdstip", "toekomst", text))
-    address = body.geadresseerde.adres
-    if address is not None and address.land is None and not _POSTCODE.fullmatch(address.postcode.upper()):
+    faults += _time_faults(body, now)
+    if (
+        who.adres is not None
+        and who.adres.land is None
+        and found.sound("#/geadresseerde/adres/land")
+        and not _POSTCODE.fullmatch(who.adres.postcode.upper())
+    ):
         text = "Dit is geen Nederlandse postcode (1234 AB)."
         faults.append(Fault("#/geadresseerde/adres/postcode", "postcode", text))
-    return faults
+    faults += _document_name_faults(body.documenten)
+    return [fault for fault in faults if found.sound(fault.pointer)]
 
 
 def _nature_faults(body: BerichtIn) -> list[Fault]:
@@ -257,18 +467,104 @@ def _nature_faults(body: BerichtIn) -> list[Fault]:
     return faults
 
 
-def _channel_faults(asked: tuple[KanaalIn, ...], channels: frozenset[str]) -> list[Fault]:
-    """L1: a channel that this installation has, named once."""
+def _consequences_faults(found: Read, body: BerichtIn) -> list[Fault]:
+    """L4: the consequences stand in the notice and on the letter about it, where nothing else of the message may."""
+    text = _plain(body.rechtsgevolgen or "")
+    who = body.geadresseerde
+    # A subject of one word ("Besluit") tells nothing, and hardly any consequences could do without it.
+    subject = body.onderwerp if " " in body.onderwerp else None
+    hidden = {
+        "#/kenmerk": ("het kenmerk van dit bericht", body.kenmerk),
+        "#/zaak": ("het nummer van de zaak", body.zaak),
+        "#/geadresseerde/nummer": (f"het {who.soort}-nummer", who.nummer),
+        "#/geadresseerde/naam": ("de naam van de geadresseerde", who.naam),
+        "#/kennisgeving/email": ("het e-mailadres", body.kennisgeving.email),
+        "#/onderwerp": ("het onderwerp", subject),
+    }
+    return [
+        Fault(
+            "#/rechtsgevolgen",
+            "rechtsgevolgen_te_veel",
+            f"De rechtsgevolgen staan ook in de e-mail over dit bericht. Noem daarin niet {what}.",
+        )
+        for pointer, (what, value) in hidden.items()
+        if value is not None and found.sound(pointer) and _holds(text, _plain(value))
+    ]
+
+
+_JOINED = re.compile(r"(?<=[0-9])[ .-](?=[0-9])")
+_TELLING = 4
+"""Characters from which a value can be told from an ordinary word."""
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _holds(text: str, value: str) -> bool:
+    """Tell whether the value stands in the text as words of its own; a number also where it is written in groups."""
+    if len(value) < _TELLING:
+        return False
+    if value.isdecimal() and re.search(rf"(?<![0-9]){value}(?![0-9])", _JOINED.sub("", text)):
+        return True
+    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) is not None
+
+
+def _channel_faults(asked: tuple[KanaalIn, ...], channels: Mapping[str, Channel]) -> list[Fault]:
+    """L1: a channel that this installation has, named once, and asked only what it can answer."""
     faults: list[Fault] = []
     seen: set[str] = set()
-    for index, channel in enumerate(asked):
-        pointer = f"#/kanalen/{index}/kanaal"
-        if channel.kanaal not in channels:
+    for index, item in enumerate(asked):
+        at = f"#/kanalen/{index}/kanaal"
+        channel = channels.get(item.kanaal)
+        if channel is None:
             known = ", ".join(sorted(channels))
-            faults.append(Fault(pointer, "kanaal_onbekend", f"Dit kanaal is hier niet ingericht. Kies uit: {known}."))
-        elif channel.kanaal in seen:
-            faults.append(Fault(pointer, "kanaal_dubbel", "Dit kanaal staat er al."))
-        seen.add(channel.kanaal)
+            faults.append(Fault(at, "kanaal_onbekend", f"Dit kanaal is hier niet ingericht. Kies uit: {known}."))
+        elif item.kanaal in seen:
+            faults.append(Fault(at, "kanaal_dubbel", "Dit kanaal staat er al."))
+        elif item.grondslag is ConsentBasis.TO_CHECK and not channel.can_check:
+            text = "Dit kanaal kan niet nagaan of iemand bereikbaar is. Gebruik de grondslag aangemeld."
+            faults.append(Fault(f"#/kanalen/{index}/grondslag", "kanaal_niet_te_controleren", text))
+        seen.add(item.kanaal)
+    return faults
+
+
+def _time_faults(body: BerichtIn, now: datetime) -> list[Fault]:
+    """Find times that cannot be meant: what was said lies in the past, what is to be done lies ahead."""
+    faults: list[Fault] = []
+    wish = body.kennisgeving
+    for at, moment, what in (
+        ("#/kennisgeving/afgemeldTijdstip", wish.afgemeld_tijdstip, "Afmelden"),
+        ("#/kennisgeving/opgegevenTijdstip", wish.opgegeven_tijdstip, "Het opgeven van een e-mailadres"),
+    ):
+        if moment is not None and moment > now + _SKEW:
+            faults.append(Fault(at, "toekomst", f"{what} kan niet in de toekomst liggen."))
+    today = legal_day(now)
+    for index, channel in enumerate(body.kanalen):
+        if channel.sinds_datum is not None and channel.sinds_datum > today:
+            text = "De datum waarop iemand zich aanmeldde, kan niet in de toekomst liggen."
+            faults.append(Fault(f"#/kanalen/{index}/sindsDatum", "toekomst", text))
+    publish = body.publicatie_tijdstip
+    if publish is not None and not now - _LATE_PUBLICATION <= publish <= now + _EARLY_PUBLICATION:
+        text = "Het tijdstip van publicatie ligt hoogstens 7 dagen terug en hoogstens een jaar vooruit."
+        faults.append(Fault("#/publicatieTijdstip", "publicatie_te_ver", text))
+        publish = None
+    last = body.termijn.laatste_datum if body.termijn is not None else None
+    if last is not None and last < max(today, legal_day(publish) if publish is not None else today):
+        text = "De laatste dag van de termijn is al voorbij als het bericht er staat."
+        faults.append(Fault("#/termijn/laatsteDatum", "termijn_voorbij", text))
+    return faults
+
+
+def _document_name_faults(items: tuple[DocumentIn, ...]) -> list[Fault]:
+    seen: set[str] = set()
+    faults: list[Fault] = []
+    for index, item in enumerate(items):
+        name = item.naam.casefold()
+        if name in seen:
+            text = "Een ander document heeft deze naam al."
+            faults.append(Fault(f"#/documenten/{index}/naam", "document_dubbel", text))
+        seen.add(name)
     return faults
 
 

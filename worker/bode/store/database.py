@@ -17,6 +17,11 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_UPGRADE_LOCK = 0x626F6465
+"""The advisory lock of upgrades: 'bode'."""
+
+DATABASE_AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError, OSError)
+"""What is raised while the database cannot be reached or is too busy: the same can be tried again."""
 
 
 class SchemaError(Exception):
@@ -49,7 +54,10 @@ class Database:
         # SQLite has one writer: inside this process writers stand in line here instead of failing with "locked".
         self._writer = asyncio.Lock() if self.is_sqlite else None
         options: dict[str, Any] = {} if self.is_sqlite else {"pool_size": pool_size, "max_overflow": pool_size}
-        self.engine: AsyncEngine = create_async_engine(self._url, pool_pre_ping=not self.is_sqlite, **options)
+        # What a statement was given can be personal or sealed, and errors are logged: it is never part of their text.
+        self.engine: AsyncEngine = create_async_engine(
+            self._url, pool_pre_ping=not self.is_sqlite, hide_parameters=True, **options
+        )
         if self.is_sqlite:
             _prepare_sqlite(self.engine)
 
@@ -84,7 +92,7 @@ class Database:
             raise SchemaError(found, wanted)
 
     async def upgrade(self) -> None:
-        """Bring the schema to the one this version works with."""
+        """Bring the schema to the one this version works with: whole or not at all, and one process at a time."""
 
         def run(sync: sa.Connection) -> None:
             config = Config()
@@ -92,7 +100,9 @@ class Database:
             config.attributes["connection"] = sync
             command.upgrade(config, "head")
 
-        async with self.engine.begin() as connection:
+        async with self.write() as connection:
+            if not self.is_sqlite:
+                await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
             await connection.run_sync(run)
 
     async def close(self) -> None:
@@ -106,9 +116,9 @@ def _prepare_sqlite(engine: AsyncEngine) -> None:
         # wait for each other at the start instead of failing half-way.
         connection.isolation_level = None
         cursor = connection.cursor()
+        cursor.execute("PRAGMA busy_timeout=30000")
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA busy_timeout=30000")
         cursor.close()
 
     event.listen(engine.sync_engine, "connect", connected)

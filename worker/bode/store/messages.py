@@ -11,11 +11,14 @@ from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.domain.message import Message
 from bode.store import tables
-from bode.store.vault import MessageKey, Vault
+from bode.store.vault import MessageKey, OtherKeyError, Vault, VaultError
+
+log = structlog.get_logger()
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Message).decode
@@ -100,31 +103,59 @@ def _without_bytes(message: Message) -> Message:
 async def load(
     connection: AsyncConnection, message_ids: Sequence[UUID], vault: Vault, *, with_documents: bool
 ) -> dict[UUID, Message]:
-    """Open messages; ones whose content was purged are left out. Raises `VaultError`."""
+    """Open messages; ones whose content was purged, or whose stored bytes were changed, are left out.
+
+    Raises `OtherKeyError` where one was sealed under another key than this vault's: nothing is wrong with the message.
+    """
     content = tables.content.c
     rows = await connection.execute(
-        sa.select(content.message_id, content.wrapped_key, content.sealed).where(
+        sa.select(content.message_id, content.key_id, content.wrapped_key, content.sealed).where(
             content.message_id.in_(set(message_ids)), content.wrapped_key.is_not(None), content.sealed.is_not(None)
         )
     )
     keys: dict[UUID, MessageKey] = {}
     messages: dict[UUID, Message] = {}
     for row in rows:
-        key = vault.unwrap(row.message_id, row.wrapped_key)
-        keys[row.message_id] = key
-        messages[row.message_id] = _decode(vault.open(key, row.message_id, "content", row.sealed))
+        try:
+            key = vault.unwrap(row.message_id, row.wrapped_key)
+            messages[row.message_id] = _decode(vault.open(key, row.message_id, "content", row.sealed))
+        except VaultError as error:
+            if row.key_id != vault.key_id:
+                raise OtherKeyError(row.message_id, "content") from error
+            log.error("content.cannot_be_opened", message=str(row.message_id), purpose=error.purpose)
+        else:
+            keys[row.message_id] = key
     having: list[UUID] = [item.id for item in messages.values() if with_documents and item.documents]
     if having:
-        table = tables.document.c
-        sealed = sa.select(table.message_id, table.number, table.sealed).where(table.message_id.in_(having))
-        for row in await connection.execute(sealed):
-            number: int = row.number
-            clear = vault.open(keys[row.message_id], row.message_id, f"document {number}", row.sealed)
-            message = messages[row.message_id]
-            documents = list(message.documents)
-            documents[number] = replace(documents[number], content=clear)
-            messages[row.message_id] = replace(message, documents=tuple(documents))
+        found = await _open_documents(connection, having, keys, vault)
+        for message_id in having:
+            message, contents = messages[message_id], found.get(message_id, {})
+            if contents.keys() != set(range(len(message.documents))):
+                # A message without one of its documents is another message: it is not sent at all.
+                del messages[message_id]
+                continue
+            whole = [replace(document, content=contents[n]) for n, document in enumerate(message.documents)]
+            messages[message_id] = replace(message, documents=tuple(whole))
     return messages
+
+
+async def _open_documents(
+    connection: AsyncConnection, message_ids: Sequence[UUID], keys: dict[UUID, MessageKey], vault: Vault
+) -> dict[UUID, dict[int, bytes]]:
+    """Open the documents of messages, by number; ones whose stored bytes were changed are left out."""
+    table = tables.document.c
+    rows = await connection.execute(
+        sa.select(table.message_id, table.number, table.sealed).where(table.message_id.in_(message_ids))
+    )
+    opened: dict[UUID, dict[int, bytes]] = {}
+    for message_id, number, sealed in rows:
+        try:
+            clear = vault.open(keys[message_id], message_id, f"document {number}", sealed)
+        except VaultError as error:
+            log.error("content.cannot_be_opened", message=str(message_id), purpose=error.purpose)
+            continue
+        opened.setdefault(message_id, {})[number] = clear
+    return opened
 
 
 async def find(connection: AsyncConnection, *, reference: str, organisation: str | None = None) -> list[Known]:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.domain.decision import Alarm, Fact, Step
@@ -18,7 +19,9 @@ from bode.domain.parts import Delivery
 from bode.domain.policy import Policy
 from bode.evidence.envelope import GENESIS, Sealed, seal
 from bode.store import steps, tables
-from bode.store.vault import MessageKey, Vault
+from bode.store.vault import MessageKey, Vault, VaultError
+
+log = structlog.get_logger()
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Delivery).decode
@@ -78,10 +81,21 @@ async def lock(connection: AsyncConnection, message_ids: Sequence[UUID], vault: 
             row.organisation,
             row.event_seq,
             bytes(row.event_hash),
-            key=vault.unwrap(row.message_id, row.wrapped_key) if row.wrapped_key is not None else None,
+            key=_key(row.message_id, row.wrapped_key, vault),
         )
         for row in rows
     }
+
+
+def _key(message_id: UUID, wrapped: bytes | None, vault: Vault) -> MessageKey | None:
+    """Give a message's key; none where it was erased, or cannot be opened: what happened is recorded all the same."""
+    if wrapped is None:
+        return None
+    try:
+        return vault.unwrap(message_id, wrapped)
+    except VaultError as error:
+        log.error("content.cannot_be_opened", message=str(message_id), purpose=error.purpose)
+        return None
 
 
 async def read_deliveries(connection: AsyncConnection, message_ids: Sequence[UUID]) -> dict[UUID, Delivery]:

@@ -11,12 +11,15 @@ from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.domain.decision import Action, Step
 from bode.store import tables
 
 _step = tables.step.c
+# Written into the statements, not passed beside them: else a prepared statement's plan cannot use a partial index.
+_WAITING, _READY, _LEASED = (sa.literal_column(f"'{state}'", sa.String) for state in ("waiting", "ready", "leased"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ async def claim(
     stopped = sa.select(tables.lane.c.name).where(tables.lane.c.name == lane, tables.lane.c.stopped_at.is_not(None))
     chosen = (
         sa.select(_step.id)
-        .where(_step.lane == lane, _step.state == "ready", ~sa.exists(stopped))
+        .where(_step.lane == lane, _step.state == _READY, ~sa.exists(stopped))
         .order_by(_step.deadline_at, _step.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -69,7 +72,7 @@ async def claim(
         # A call is repeated whole: its other members come along, whatever the limit.
         rest = (
             sa.select(_step.id)
-            .where(_step.lane == lane, _step.state == "ready", _step.call.in_(calls))
+            .where(_step.lane == lane, _step.state == _READY, _step.call.in_(calls))
             .with_for_update(skip_locked=True)
         )
         leased += await _lease(connection, rest, owner, lease_until, now)
@@ -80,9 +83,11 @@ async def claim(
 async def _lease(
     connection: AsyncConnection, chosen: sa.Select[tuple[int]], owner: str, lease_until: datetime, now: datetime
 ) -> list[Leased]:
+    # In a CTE the choice is made once; a sub-select can be made again for every row, and take more than its limit.
+    once = chosen.cte("chosen")
     rows = await connection.execute(
         sa.update(tables.step)
-        .where(_step.id.in_(chosen))
+        .where(_step.id.in_(sa.select(once.c.id)))
         .values(state="leased", fence=_step.fence + 1, owner=owner, lease_until=lease_until, called_at=now)
         .returning(
             _step.id,
@@ -124,7 +129,7 @@ async def finish(connection: AsyncConnection, leased: Sequence[Leased]) -> set[i
     """Take these steps off the list, as far as this worker still holds their lease; gives the ids it held."""
     rows = await connection.execute(
         sa.select(_step.id, _step.fence)
-        .where(_step.id.in_([item.id for item in leased]), _step.state == "leased")
+        .where(_step.id.in_([item.id for item in leased]), _step.state == _LEASED)
         .order_by(_step.id)
         .with_for_update()
     )
@@ -140,7 +145,7 @@ async def give_back(connection: AsyncConnection, leased: Sequence[Leased]) -> No
     for item in leased:
         await connection.execute(
             sa.update(tables.step)
-            .where(_step.id == item.id, _step.fence == item.fence, _step.state == "leased")
+            .where(_step.id == item.id, _step.fence == item.fence, _step.state == _LEASED)
             .values(state="ready", owner=None, lease_until=None)
         )
 
@@ -149,13 +154,14 @@ async def promote(connection: AsyncConnection, now: datetime, limit: int = 5000)
     """Make due steps ready, so that a claim never has to look at the ones that wait; gives their lanes."""
     due = (
         sa.select(_step.id)
-        .where(_step.state == "waiting", _step.due_at <= now)
+        .where(_step.state == _WAITING, _step.due_at <= now)
         .order_by(_step.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
+        .cte("due")
     )
     rows = await connection.execute(
-        sa.update(tables.step).where(_step.id.in_(due)).values(state="ready").returning(_step.lane)
+        sa.update(tables.step).where(_step.id.in_(sa.select(due.c.id))).values(state="ready").returning(_step.lane)
     )
     return {row.lane for row in rows}
 
@@ -175,7 +181,7 @@ async def expired(connection: AsyncConnection, real_now: datetime, limit: int = 
     """Find steps whose lease ran out. To be confirmed with `take_expired` after their deliveries are locked."""
     rows = await connection.execute(
         sa.select(_step.id, _step.message_id, _step.part, _step.call, _step.called_at)
-        .where(_step.state == "leased", _step.lease_until < real_now)
+        .where(_step.state == _LEASED, _step.lease_until < real_now)
         .order_by(_step.lease_until)
         .limit(limit)
     )
@@ -187,7 +193,7 @@ async def take_expired(connection: AsyncConnection, found: Sequence[Left], real_
     ids = [item.id for item in found]
     rows = await connection.execute(
         sa.select(_step.id)
-        .where(_step.id.in_(ids), _step.state == "leased", _step.lease_until < real_now)
+        .where(_step.id.in_(ids), _step.state == _LEASED, _step.lease_until < real_now)
         .order_by(_step.id)
         .with_for_update()
     )
@@ -229,15 +235,12 @@ async def take_wakes(connection: AsyncConnection, found: Sequence[Left], now: da
 
 async def ready_lanes(connection: AsyncConnection, cap: int) -> dict[str, int]:
     """Count the ready steps per lane that is not stopped, up to a cap per lane: what is to be rung for."""
-    lanes = await connection.execute(
-        sa.select(_step.lane, sa.func.count())
-        .where(
-            _step.state == "ready",
-            _step.lane.not_in(sa.select(tables.lane.c.name).where(tables.lane.c.stopped_at.is_not(None))),
-        )
-        .group_by(_step.lane)
-    )
-    return {lane: min(count, cap) for lane, count in lanes.tuples()}
+    lane = tables.lane.c
+    # Lane by lane, and no further than the cap: a morning's work of a million steps is not counted every second.
+    some = sa.select(sa.literal(1)).where(_step.lane == lane.name, _step.state == _READY).limit(cap)
+    ready = sa.select(sa.func.count()).select_from(some.correlate(tables.lane).subquery()).scalar_subquery()
+    rows = await connection.execute(sa.select(lane.name, ready.label("ready")).where(lane.stopped_at.is_(None)))
+    return {row.name: row.ready for row in rows if row.ready}
 
 
 async def stop_lane(connection: AsyncConnection, name: str, *, reason: str, by: str, now: datetime) -> bool:
@@ -261,8 +264,8 @@ async def start_lane(connection: AsyncConnection, name: str, *, by: str) -> bool
 
 
 async def ensure_lanes(connection: AsyncConnection, names: Sequence[str]) -> None:
-    """Give every lane its row, so that stopping one is an update."""
-    known = {row.name for row in await connection.execute(sa.select(tables.lane.c.name))}
-    missing = [{"name": name} for name in names if name not in known]
-    if missing:
-        await connection.execute(sa.insert(tables.lane), missing)
+    """Give every lane its row, so that stopping one is an update; processes that start together may all do so."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    # In one order, so that two processes cannot wait for each other.
+    rows = [{"name": name} for name in sorted(set(names))]
+    await connection.execute(insert(tables.lane).on_conflict_do_nothing(), rows)

@@ -31,6 +31,10 @@ class VaultError(Exception):
         self.purpose = purpose
 
 
+class OtherKeyError(VaultError):
+    """Something was sealed under another key than this process has: it was started with the wrong key file."""
+
+
 class KeyFileError(Exception):
     """A key file that cannot be used: missing, too open, or not a key. Says which file and what to do."""
 

@@ -10,7 +10,7 @@ MOST_LINES: Final = 20_000
 MOST_VALUE: Final = 6_000
 
 _FIELD: Final = re.compile(r"([A-Za-z][A-Za-z\-]{1,60})[ \t]{0,10}:[ \t]{0,100}(.*)")
-_TYPED: Final = re.compile(r"^[\w\-]{1,30}\s{0,5};\s{0,20}")
+TYPED: Final = re.compile(r"^[\w\-]{1,30}\s{0,5};\s{0,20}")
 _ADDRESS: Final = re.compile(r"[^\s<>()\[\]:;,\"'@]{1,128}@[\w.\-]{1,255}|\"[^\"@]{1,64}\"@[\w.\-]{1,255}")
 _COMMENT: Final = re.compile(r"\([^()]{0,200}\)")
 _UNICODE: Final = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
@@ -53,12 +53,12 @@ class StatusFields:
     @property
     def diagnostic(self) -> str | None:
         """What the other host said, without the word for the protocol in front."""
-        return _TYPED.sub("", self.get("diagnostic-code"), count=1).strip() or None
+        return TYPED.sub("", self.get("diagnostic-code"), count=1).strip() or None
 
     @property
     def remote_mta(self) -> str | None:
         """The host that said it."""
-        return _TYPED.sub("", self.get("remote-mta"), count=1).split("(")[0].strip() or None
+        return TYPED.sub("", self.get("remote-mta"), count=1).split("(")[0].strip() or None
 
 
 def read_fields(text: str) -> tuple[StatusFields, list[StatusFields]]:

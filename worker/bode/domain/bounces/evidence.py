@@ -1,5 +1,9 @@
 """The words of a reply, made ready to be compared: one spelling, no addresses, no repeated codes.
 
+Words alone do not make an addressee unknown: filters and relays borrow them. They count when a second witness speaks,
+which `Evidence.confirmed` tells: the command that was answered, a status of class 1, a code for addresses only, or a
+report that vouches for its own words.
+
 Addresses are taken out because they hold words of their own: mail to quota@ or spam@ must not decide anything.
 Host names and links are set apart for the same reason: a filter called mx.spamexperts.example may well say "no such
 user". They are kept, because some hosts put the reason in the link only, and blocklists are known by their names.
@@ -16,6 +20,12 @@ MOST_TEXT: Final = 6000
 """Characters of a reply that are looked at. The longest real ones, Exchange's, put the reason in the first hundred."""
 
 _SMTP_CODES: Final = range(200, 600)
+# RFC 5321 section 4.3.2: these two answer a command that names an address, never DATA.
+_ADDRESS_CODES: Final = frozenset({551, 553})
+# RFC 3463 section 3.2: about the destination address, except X.1.7 and X.1.8, which are about the sender's.
+_ADDRESS_STATUS: Final = re.compile(r"[245]\.1\.(?!7$|8$)\d{1,3}")
+# RFC 3463 sections 3.1 and 3.6: "other or undefined", which contradicts no words.
+_UNDEFINED_STATUS: Final = re.compile(r"5\.[05]\.0")
 _TRANSIENT: Final = range(400, 500)
 
 _LINK: Final = re.compile(r"\bhttps?:[^\s<>\"]{1,500}", re.IGNORECASE)
@@ -47,16 +57,22 @@ _TYPOGRAPHIC: Final = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A reply as the rules see it. `statuses` runs from the innermost to the outermost."""
+    """A reply as the rules see it.
+
+    `statuses` runs from the innermost to the outermost; `said` holds those of the reply itself, without the report's.
+    `confirmed` tells whether a second witness joins words about an unknown addressee.
+    """
 
     phase: Phase
     code: int | None
     statuses: tuple[str, ...]
+    said: tuple[str, ...]
     text: str
     links: str
     domains: str
     host: str
     transient: bool
+    confirmed: bool
 
 
 def spell_once(text: str) -> str:
@@ -102,11 +118,16 @@ def weigh(reply: SmtpReply) -> Evidence:
         phase=reply.phase,
         code=code,
         statuses=statuses,
+        said=tuple(dict.fromkeys(reversed(inner))),
         text=masked,
         links=f"{links} {hosts}".strip(),
         domains=domains,
         host=(reply.mta or "").lower(),
         transient=_is_transient(code, quoted, inner, outer),
+        confirmed=reply.phase is Phase.RCPT_TO
+        or code in _ADDRESS_CODES
+        or any(_ADDRESS_STATUS.fullmatch(status) for status in statuses)
+        or (reply.vouched and all(_UNDEFINED_STATUS.fullmatch(status) for status in inner)),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from bode.domain.bounces.delivery_status import StatusFields, address_in, addresses_in, read_fields
+from bode.domain.bounces.delivery_status import TYPED, StatusFields, address_in, addresses_in, read_fields
 from bode.domain.bounces.evidence import spell_once, statuses_in
 from bode.domain.bounces.mime import Mail, Part, split_headers, take_apart, text_of_html
 from bode.domain.bounces.prose import Block, blocks, phase_in, story
@@ -42,6 +42,14 @@ _MESSAGE_ID: Final = re.compile(r"^[ \t>|]{0,6}message-id:\s{0,200}<?([^\s<>]{1,
 # "deliverable" is what address verification reports; the others are those of RFC 3464 section 2.3.3.
 _ARRIVED: Final = frozenset({"delivered", "relayed", "expanded", "deliverable"})
 
+# "Other or undefined", permanent: RFC 3463 sections 3.1 and 3.6.
+_UNDEFINED: Final = frozenset({"5.0.0", "5.5.0"})
+_PERMANENT: Final = re.compile(
+    r"permanent|\bfatal\b|will not (?:be )?(?:continue|retr|try)|not (?:be )?(?:retried|retrying)|"
+    r"no (?:further|more) (?:\w+ ){0,2}(?:attempt|tries|retries)|definiti(?:ef|ve)|dauerhaft|endgultig|definitiv",
+)
+_SMTP_CODE: Final = re.compile(r"(?<![\w.@/\-])[45][0-5]\d(?![\w.@/])")
+
 _MACHINES: Final = ("daemon", "postmaster", "post_master", "mail delivery", "no-reply", "noreply", "mail system")
 
 _KIND_REASON: Final = {
@@ -73,6 +81,7 @@ class _Reader:
         )[:MOST_DELIVERED_TO]
         self._full_text = _text(mail.parts)
         self._story = story(self._full_text)
+        self._is_permanent = _PERMANENT.search(spell_once(self._story)) is not None
         self._envelope_id: str | None = None
 
     def read(self) -> BounceMail:
@@ -163,20 +172,39 @@ class _Reader:
     def _reply_of(self, fields: StatusFields, block: Block | None) -> SmtpReply:
         """Give the reply in the fields, with the phase from there or from the transcript around it."""
         text = fields.diagnostic or ""
-        phase = phase_in(text) or (phase_in(block.texts[-1]) if block and block.texts else None)
-        return SmtpReply(phase=phase or Phase.RCPT_TO, code=0, text=text, status=fields.status, mta=fields.remote_mta)
+        return SmtpReply(
+            phase=_phase_of(text, *(block.texts if block else ())),
+            code=0,
+            text=text,
+            status=fields.status,
+            mta=fields.remote_mta,
+            vouched=_vouches(fields),
+        )
 
     def _heard(self, block: Block, around: SmtpReply | None = None) -> tuple[Classification, str]:
         """Give the verdict of the closest reading in which a rule recognises something, and that reading."""
         first: tuple[Classification, str] | None = None
         for text in block.texts:
-            reply = _reply(text) if around is None else replace(around, text=text)
+            reply = self._prose_reply(text, block) if around is None else replace(around, text=text)
             said = classify_reply(reply, self._rules)
             if not self._is_vague(said):
                 return said, text
             if first is None or first[0].verdict is Verdict.UNDETERMINED:
                 first = said, text
         return first or (classify_reply(around or _reply(""), self._rules), "")
+
+    def _prose_reply(self, text: str, block: Block) -> SmtpReply:
+        """Give what a bounce in prose says as a reply.
+
+        Without a code nothing tells a passing trouble from a lasting one, unless the bounce says which it is. With one,
+        another host spoke, and the bounce cannot vouch for what that host meant.
+        """
+        return SmtpReply(
+            phase=_phase_of(text, *block.texts),
+            code=0,
+            text=text,
+            vouched=self._is_permanent and not _SMTP_CODE.search(text),
+        )
 
     def _is_vague(self, said: Classification) -> bool:
         """Whether no rule spoke, or one that says little. An ambiguous text is not vague: a rule told it so."""
@@ -200,7 +228,7 @@ class _Reader:
         said, text = self._heard(block)
         if alone and self._is_vague(said):
             # Sendmail and its kin put the reason in the subject: "Returned mail: User unknown".
-            by_subject = classify_reply(_reply(self._mail.headers.first("subject")), self._rules)
+            by_subject = classify_reply(self._prose_reply(self._mail.headers.first("subject"), block), self._rules)
             said = said if self._is_vague(by_subject) else by_subject
         statuses = statuses_in(text)
         fields = StatusFields({"status": statuses[-1]} if statuses else {})
@@ -274,7 +302,22 @@ def _all_fields(parts: tuple[Part, ...], kinds: set[str]) -> StatusFields:
 
 
 def _reply(text: str) -> SmtpReply:
-    return SmtpReply(phase=phase_in(text) or Phase.RCPT_TO, code=0, text=text)
+    return SmtpReply(phase=_phase_of(text), code=0, text=text)
+
+
+def _phase_of(*texts: str) -> Phase:
+    """Give the phase the first of these texts tells."""
+    return next(filter(None, map(phase_in, texts)), Phase.UNTOLD)
+
+
+def _vouches(fields: StatusFields) -> bool:
+    """Whether a report stands in for the phase it does not tell.
+
+    It does when it keeps to RFC 3464 (a status of its own, and a diagnostic that says in whose terms it is written) and
+    its status is permanent and contradicts no words. A relay that only repeats what it heard gives neither.
+    """
+    said = fields.get("diagnostic-code")
+    return (fields.status or "") in _UNDEFINED and (not said or TYPED.match(said) is not None)
 
 
 def _settled(reason: Reason, rule: str, seen: str) -> Classification:

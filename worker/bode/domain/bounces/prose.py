@@ -50,18 +50,26 @@ _COMMANDS: Final = (
         r"end of (?:data|message)|(?:message|data) (?:content|block)|sending (?:message|data|mail)|\.(?=\s|$)",
     ),
     (Phase.DATA, r"data\b|bdat\b"),
-    (Phase.RCPT_TO, r"rcpt\b"),
-    (Phase.MAIL_FROM, r"mail\b"),
+    (Phase.RCPT_TO, r"rcpt(?![a-z])"),
+    (Phase.MAIL_FROM, r"mail(?:_from)?\b"),
     (Phase.EHLO, r"ehlo\b|helo\b|starttls\b"),
     (Phase.AUTH, r"auth\b"),
     (Phase.CONNECT, r"initial connection|connect|greeting|banner"),
 )
 # Postfix: (in reply to RCPT TO command). Exim: after RCPT TO:<a@b>. Sendmail's transcript: >>> RCPT To:<a@b>.
+# DragonFly: did not like our RCPT TO. Yahoo: [RCPT_TO]. m-FILTER: SMTP command, and DATA on the next line.
 _AFTER: Final = re.compile(
     r"(?:in reply to (?:the )?|in response to (?:the )?|remote (?:mail )?server after (?:pipelined )?|"
-    r"response to (?:the )?|error (?:\w+ )?after (?:sending )?|smtp;? >>> ?|>>> )("
+    r"response to (?:the )?|error (?:\w+ )?(?:after|following) (?:sending |the )?|smtp;? >>> ?|>>>+ ?|did not like our |"
+    r"most progress was |\[(?=(?:rcpt_to|mail_from|data)\])|smtp command:?\s{1,4})("
     + "|".join(f"(?P<{phase.value}>{words})" for phase, words in _COMMANDS)
     + ")",
+    re.IGNORECASE,
+)
+# qmail-remote.c tells the phase in words of its own.
+_QMAIL: Final = re.compile(
+    r"(?P<rcpt_to>does not like recipient)|(?P<mail_from>does not like sender)|(?P<data>failed on data command)|"
+    r"(?P<after_dot>failed after i sent the message)|(?P<ehlo>but my name was rejected)|(?P<connect>but greeting failed)",
     re.IGNORECASE,
 )
 
@@ -164,9 +172,8 @@ def _joined(lines: list[str]) -> str:
 
 def phase_in(text: str) -> Phase | None:
     """Give how far the dialogue had come, as the mailer tells it; None when it does not."""
-    found = _AFTER.search(text)
-    if found:
-        for phase, _ in _COMMANDS:
-            if found[phase.value]:
-                return phase
+    for pattern in (_AFTER, _QMAIL):
+        found = pattern.search(text)
+        if found:
+            return next(Phase(name) for name, words in found.groupdict().items() if words)
     return None

@@ -87,8 +87,10 @@ class Family:
 class Rule:
     """One row of the tables. Conditions that are None or empty hold for every reply.
 
-    `even_if_transient` lets a hard rule speak for a temporary reply; `vague` marks a rule that says little, so that in
-    a mail the text around the reply is asked too.
+    `said` are statuses the reply itself must carry, `unless_statuses` those that silence the rule wherever they stand.
+    `confirmed` asks for a second witness beside the words, or, when False, for the lack of one. `even_if_transient` lets
+    a hard rule speak for a temporary reply; `vague` marks a rule that says little, so that in a mail the text around the
+    reply is asked too.
     """
 
     id: str
@@ -100,21 +102,29 @@ class Rule:
     counter_example: str | None
     codes: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+    unless_statuses: tuple[str, ...] = ()
     phases: frozenset[Phase] = frozenset()
     family: Family | None = None
     pattern: re.Pattern[str] | None = None
     unless: re.Pattern[str] | None = None
     link: re.Pattern[str] | None = None
+    confirmed: bool | None = None
     even_if_transient: bool = False
     vague: bool = False
 
     def allows(self, evidence: Evidence) -> bool:
-        """Whether this rule may speak at all: see the two safeguards in the comments."""
+        """Whether this rule may speak at all: see the safeguards in the comments."""
         if self.phases:
             if evidence.phase not in self.phases:
                 return False
         elif not evidence.phase.names_the_addressee and self.reason in _ABOUT_THE_ADDRESSEE:
             # Before RCPT TO nobody has named the addressee, so nothing said then can be about the addressee.
+            return False
+        if self.confirmed is not None and (evidence.confirmed or evidence.transient) is not self.confirmed:
+            # "User unknown" from a filter or a relay is no proof: the rules for such words want a second witness.
+            return False
+        if any(_status_in(status, self.unless_statuses) for status in evidence.statuses):
             return False
         # A temporary reply never makes an address fail, except where the DNS has spoken: a domain that does not exist
         # is reported by some mailers under 4.0.0.
@@ -125,6 +135,8 @@ class Rule:
         if self.codes and not (evidence.code and _code_in(evidence.code, self.codes)):
             return None
         if self.statuses and not (status and _status_in(status, self.statuses)):
+            return None
+        if self.said and not (evidence.said and _status_in(evidence.said[0], self.said)):
             return None
         if self.family and not self.family.is_of(evidence):
             return None
@@ -261,6 +273,9 @@ class _Row:
             raise self.fail(key, "must be true or false")
         return value
 
+    def flag_or_none(self, key: str) -> bool | None:
+        return self.flag(key) if key in self._left else None
+
     def one_of(self, key: str, kind: type[_Words]) -> _Words:
         value = self.text(key)
         try:
@@ -328,11 +343,14 @@ def _rule(row: Mapping[str, object], families: Mapping[str, Family]) -> Rule:
         counter_example=read.text_or_none("counter_example"),
         codes=read.texts("code"),
         statuses=read.texts("status"),
+        said=read.texts("said"),
+        unless_statuses=read.texts("unless_status"),
         phases=frozenset(Phase(phase) for phase in phases),
         family=families[family] if family else None,
         pattern=read.pattern("pattern"),
         unless=read.pattern("unless"),
         link=read.pattern("link"),
+        confirmed=read.flag_or_none("confirmed"),
         even_if_transient=read.flag("even_if_transient"),
         vague=read.flag("vague"),
     )
@@ -340,9 +358,10 @@ def _rule(row: Mapping[str, object], families: Mapping[str, Family]) -> Rule:
     for code in rule.codes:
         if not _CODE_FORM.fullmatch(code):
             raise read.fail("code", f"{code!r} is neither a code such as 550 nor a class such as 5xx")
-    for status in rule.statuses:
-        if not _STATUS_FORM.fullmatch(status):
-            raise read.fail("status", f"{status!r} is not a status such as 5.1.1, *.2.2 or 5.7.*")
+    for key, statuses in (("status", rule.statuses), ("said", rule.said), ("unless_status", rule.unless_statuses)):
+        for status in statuses:
+            if not _STATUS_FORM.fullmatch(status):
+                raise read.fail(key, f"{status!r} is not a status such as 5.1.1, *.2.2 or 5.7.*")
     if not (rule.codes or rule.statuses or rule.pattern or rule.link):
         raise read.fail("pattern", "a rule needs a code, a status, a pattern or a link")
     if VERDICT_OF[rule.reason] is not rule.verdict:

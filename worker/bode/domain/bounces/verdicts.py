@@ -173,10 +173,13 @@ class Phase(StrEnum):
     AFTER_DOT = "after_dot"
     """After the message. Mostly about the message, sometimes about an addressee looked up late."""
 
+    UNTOLD = "untold"
+    """A bounce quotes the reply and does not tell what it answered. May speak of the addressee, with a second witness."""
+
     @property
     def names_the_addressee(self) -> bool:
-        """Whether the addressee had been named when the reply was given."""
-        return self in {Phase.RCPT_TO, Phase.DATA, Phase.AFTER_DOT}
+        """Whether the addressee had been named when the reply was given, or may have been."""
+        return self in {Phase.RCPT_TO, Phase.DATA, Phase.AFTER_DOT, Phase.UNTOLD}
 
 
 class MailKind(StrEnum):
@@ -213,6 +216,8 @@ class SmtpReply:
 
     `text` is the reply with all its lines joined, with or without the code in front. `status` is the enhanced status
     code, or the Status field around the reply when it comes from a DSN. `mta` is the host that said it, if known.
+    `vouched` is set for a reply read from a bounce that itself says the failure is permanent, and whose own words these
+    are: see `mail`.
     """
 
     phase: Phase
@@ -220,6 +225,7 @@ class SmtpReply:
     text: str
     status: str | None = None
     mta: str | None = None
+    vouched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,12 +40,13 @@ from bode.store import events, messages, steps, tables
 from bode.store.database import SchemaError
 from bode.store.messages import Known
 from bode.store.vault import KeyFileError, Vault, VaultError, read_key_file, write_key_file
-from bode_ops import assembly, logs, status_text
+from bode_ops import assembly, logs
 from bode_ops.assembly import Application
 from bode_ops.demo.command import demo
 from bode_ops.demo.processes import DemoError
 from bode_ops.run import Role
 from bode_ops.run import run as run_role
+from bode_ops.story import render_text
 
 app = App(
     name="bode",
@@ -171,7 +172,7 @@ def status(reference: str, /, *, organisation: str | None = None, config: Config
             raise UsageError(f"there is no message with reference {reference!r}")
         async with application.database.read() as connection:
             story = await events.of_message(connection, known.id)
-        return status_text.render(*seen, story, policy=application.parts.policy, now=application.clock.now())
+        return render_text(*seen, story, policy=application.parts.policy, now=application.clock.now())
 
     console.print(_with_application(config, work), markup=False)
 

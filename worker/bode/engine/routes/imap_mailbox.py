@@ -7,7 +7,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -88,13 +88,7 @@ class ImapMailbox:
         logging.getLogger("imapclient").setLevel(logging.WARNING)
         with _lost():
             context = ssl.create_default_context(cafile=account.ca_file)
-            client = self._client = imapclient.IMAPClient(
-                account.host,
-                account.port,
-                ssl=account.tls is Tls.TLS,
-                ssl_context=context,
-                timeout=imapclient.SocketTimeout(account.timeout_seconds, account.timeout_seconds),
-            )
+            client = self._client = _connect(account, context)
             if self._stop.is_set():
                 # Whoever waited for this connection has gone.
                 self.close()
@@ -209,8 +203,18 @@ class ImapMailbox:
                 self._client.socket().shutdown(socket.SHUT_RDWR)
 
 
+def _connect(account: ImapAccount, context: ssl.SSLContext) -> Any:
+    return imapclient.IMAPClient(
+        account.host,
+        account.port,
+        ssl=account.tls is Tls.TLS,
+        ssl_context=context,
+        timeout=account.timeout_seconds,
+    )
+
+
 @contextlib.contextmanager
-def _lost() -> Iterator[None]:
+def _lost() -> Generator[None]:
     """Make one exception of all that a network, a server and the library's reading of its answers can raise."""
     try:
         yield
@@ -221,7 +225,7 @@ def _lost() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _refused() -> Iterator[None]:
+def _refused() -> Generator[None]:
     """Tell a server's NO about one mail from the end of the connection."""
     try:
         yield

@@ -94,7 +94,7 @@ class MaildirRoute:
     def _names(self) -> list[str]:
         for name in ("new", "cur", "tmp", "apart"):
             (self._folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = [name for name in os.listdir(self._folder / "new") if not name.startswith(".")]
+        found = [path.name for path in (self._folder / "new").iterdir() if not path.name.startswith(".")]
         self._stored.intersection_update(found)
         self._stuck.intersection_update(found)
         # A maildir's names start with the time of delivery.

@@ -10,9 +10,9 @@ import textwrap
 from base64 import b64decode
 from binascii import Error
 from hashlib import sha256
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bode.intake.faults import Fault, Refused
 from bode.intake.strict_json import is_a_name, pointer
@@ -21,8 +21,15 @@ _LINE: Final = 900
 _MOST_DIAGNOSTIC: Final = 4_000
 _CONTROLS: Final = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]+")
 
+
+def _told(value: Any) -> Any:
+    """Relays write nothing as an empty text or a zero, too."""
+    return value or None
+
+
+_Told = BeforeValidator(_told)
 _Address = Annotated[str, Field(min_length=3, max_length=320, pattern=r"^[!-~]+$")]
-_Name = Annotated[str, Field(max_length=255)]
+_Name = Annotated[str | None, Field(max_length=255), _Told]
 
 
 class RelayReport(BaseModel):
@@ -32,19 +39,19 @@ class RelayReport(BaseModel):
 
     recipient: _Address
     """The envelope sender of the mail that bounced: our return path."""
-    message: str | None = None
+    message: Annotated[str | None, _Told] = None
     """The notification as the relay received it, in base64. All that follows is for a relay that has none."""
     event: Literal["bounce", "delayed"] | None = None
     """`bounce`: the relay has given up. `delayed`: it still tries, and nothing follows from it."""
-    smtp_code: Annotated[int, Field(ge=400, le=599)] | None = None
-    enhanced_status: Annotated[str, Field(pattern=r"^[245]\.\d{1,3}\.\d{1,3}$")] | None = None
+    smtp_code: Annotated[int | None, Field(ge=400, le=599), _Told] = None
+    enhanced_status: Annotated[str | None, Field(pattern=r"^[245]\.\d{1,3}\.\d{1,3}$"), _Told] = None
     diagnostic: str | None = None
     """The reply of the receiving host."""
-    mta: _Name | None = None
+    mta: _Name = None
     """The receiving host."""
-    id: _Name | None = None
+    id: _Name = None
     """The relay's own mark of this event. Without `id` and `at` the time of the signature tells events apart."""
-    at: _Name | None = None
+    at: _Name = None
     """When it happened."""
 
 

@@ -25,11 +25,15 @@ from bode.intake.faults import Fault, Refused
 log = structlog.get_logger()
 
 ROUTE: Final = "webhook"
+_JSON: Final = "application/json"
 _MAIL_TYPES: Final = {"message/rfc822", "message/global"}
 _LONGEST_RECIPIENT: Final = 320
 _SHORTEST_SECRET: Final = 16
 
-_UNSIGNED: Final = "De handtekening ontbreekt, klopt niet of is ouder dan vijf minuten. Stuur X-Bode-Timestamp en X-Bode-Signature mee."
+_UNSIGNED: Final = (
+    "De handtekening ontbreekt, klopt niet of is ouder dan vijf minuten. "
+    "Zet die in X-Bode-Signature, met het tijdstip in X-Bode-Timestamp."
+)
 _NOT_STORED: Final = "De bounce kan nu niet worden opgeslagen. Stuur hetzelfde later nog eens: dat is veilig."
 
 
@@ -64,41 +68,46 @@ def bounce_webhook(
         known = secrets.get(route)
         if known is None:
             raise NotFoundException
-        header, timestamp = request.headers.get("X-Bode-Signature", ""), request.headers.get("X-Bode-Timestamp", "")
-        # Before the body is read: a stranger is not to make us hold one.
-        wrong = flaw_in_time(timestamp, now()) or (Flaw.MISSING if not header else None)
-        if wrong is not None:
-            return _unsigned(route, wrong)
-        kind = request.content_type[0].lower()
-        if kind not in {"application/json", *_MAIL_TYPES} or "Content-Encoding" in request.headers:
-            return api.problem(415, "Verkeerde vorm", "Stuur application/json of message/rfc822, niet ingepakt.")
-        body = await request.body()
-        recipient = request.headers.get("X-Bode-Recipient", "") if kind in _MAIL_TYPES else ""
-        signed = recipient.encode("latin-1", "replace") + b"\n" + body if kind in _MAIL_TYPES else body
-        wrong = flaw(known, timestamp=timestamp, header=header, content=signed, now=now())
-        if wrong is not None:
-            return _unsigned(route, wrong)
-        if kind in _MAIL_TYPES:
-            recipient, mail = _checked(recipient), body
-        else:
-            recipient, mail = read_report(body, signed_at=timestamp)
-        match await keep(store, raw_mail(ROUTE, recipient, mail, now())):
-            case Kept.STORED:
-                return Response(None, status_code=204)
-            case Kept.LATER | Kept.NEVER:
-                # Also what cannot be stored stays with the relay, where a person sees it.
-                return api.problem(503, "Even niet beschikbaar", _NOT_STORED, headers={"Retry-After": "30"})
+        try:
+            recipient, mail = await _read(request, known, now)
+        except _Unsigned as unsigned:
+            log.warning("inbound.webhook_refused", relay=route, reason=unsigned.flaw)
+            return api.problem(401, "Geen toegang", _UNSIGNED)
+        if await keep(store, raw_mail(ROUTE, recipient, mail, now())) is not Kept.STORED:
+            # Also what can never be stored stays with the relay, where a person sees it.
+            return api.problem(503, "Even niet beschikbaar", _NOT_STORED, headers={"Retry-After": "30"})
+        return Response(None, status_code=204)
 
     return post_bounce
 
 
-def _unsigned(route: str, wrong: Flaw) -> Response[Any]:
-    log.warning("inbound.webhook_refused", relay=route, reason=wrong)
-    return api.problem(401, "Geen toegang", _UNSIGNED)
+class _Unsigned(Exception):  # noqa: N818 - it says what the request is
+    def __init__(self, flaw: Flaw) -> None:
+        super().__init__(flaw)
+        self.flaw = flaw
 
 
-def _checked(recipient: str) -> str:
+async def _read(
+    request: Request[Any, Any, Any], secrets: Sequence[bytes], now: Callable[[], datetime]
+) -> tuple[str, bytes]:
+    """Give the recipient and the mail of a request that is signed. Raises `_Unsigned`, `Refused` and 413, 415."""
+    header, timestamp = request.headers.get("X-Bode-Signature", ""), request.headers.get("X-Bode-Timestamp", "")
+    # Before the body is read: a stranger is not to make us hold one.
+    wrong = flaw_in_time(timestamp, now()) or (Flaw.MISSING if not header else None)
+    if wrong is not None:
+        raise _Unsigned(wrong)
+    kind = request.content_type[0].lower()
+    if kind not in {_JSON, *_MAIL_TYPES} or "Content-Encoding" in request.headers:
+        raise HTTPException(status_code=415)
+    body = await request.body()
+    recipient = request.headers.get("X-Bode-Recipient", "")
+    signed = body if kind == _JSON else recipient.encode("latin-1", "replace") + b"\n" + body
+    wrong = flaw(secrets, timestamp=timestamp, header=header, content=signed, now=now())
+    if wrong is not None:
+        raise _Unsigned(wrong)
+    if kind == _JSON:
+        return read_report(body, signed_at=timestamp)
     if not (0 < len(recipient) <= _LONGEST_RECIPIENT and recipient.isascii() and recipient.isprintable()):
         text = "Zet het adres waaraan de bounce gericht is in de header X-Bode-Recipient."
         raise Refused([Fault("#", "ontvanger", text)])
-    return recipient
+    return recipient, body

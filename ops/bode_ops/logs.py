@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from typing import Any, Literal, cast
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
@@ -45,9 +45,9 @@ def configure(log_format: Literal["json", "console"]) -> None:
 def _only_type(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Keep of a library's exception its type alone: its text and its traceback can hold what a citizen wrote."""
     del logger, method
-    raised = event.pop("exc_info", None)
+    raised: Any = event.pop("exc_info", None)
     if raised:
-        error = raised[1] if isinstance(raised, tuple) else sys.exc_info()[1]
+        error = cast("tuple[object, object]", raised)[1] if isinstance(raised, tuple) else sys.exc_info()[1]
         event["error"] = type(error).__name__
     event.pop("stack_info", None)
     return event

@@ -17,6 +17,7 @@ from hashlib import sha256
 from io import BytesIO
 from itertools import count
 from types import SimpleNamespace
+from typing import Self
 from uuid import UUID, uuid4
 
 import httpx
@@ -117,7 +118,7 @@ class Server:
         await self._server.serve(sockets=[self._listener])
         await app.close()
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         self._thread.start()
         assert self._started.wait(30)
         return self
@@ -339,7 +340,7 @@ BAD_BODIES = {
     "many keys": b"{" + b",".join(b'"%d":1' % n for n in range(9000)) + b"}",
     "wrong everywhere": json.dumps(dict.fromkeys(body(), 1)).encode(),
     "wrong inside": json.dumps(
-        dict.fromkeys(body(), [{}]) | {"geadresseerde": {"adres": []}, "documenten": [None, 5, {"inhoud": {}}]}
+        {key: [{}] for key in body()} | {"geadresseerde": {"adres": []}, "documenten": [None, 5, {"inhoud": {}}]}
     ).encode(),
     "base64": json.dumps(body(documenten=[{"naam": "a", "inhoud": "A" * 150_001}])).encode(),
 }

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -130,7 +131,7 @@ class _Show:
                 answer = self._http.post(f"{self._stage.url}/v1/berichten", json=message.scenario.body)
             except httpx.TransportError:
                 return  # Bode is being killed or started: the same again later is safe.
-            if answer.status_code != httpx.codes.ACCEPTED:
+            if answer.status_code != HTTPStatus.ACCEPTED:
                 raise DemoError(f"{message.scenario.title}: {answer.status_code} {answer.text}")
             message.id = answer.json()["id"]
             if message.scenario.cancel:
@@ -152,7 +153,7 @@ class _Show:
                 answer = self._http.get(f"{self._stage.url}/v1/berichten/{message.id}")
             except httpx.TransportError:
                 return
-            if answer.status_code == httpx.codes.OK:
+            if answer.is_success:
                 message.answer = answer.json()
 
     def _progress(self) -> Group:

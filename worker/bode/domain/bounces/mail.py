@@ -172,14 +172,13 @@ class _Reader:
         return _report(fields, name, diagnostic, said)
 
     def _milder(self, block: Block, said: Classification) -> Classification:
-        """Give what the text says when it names a passing trouble where the fields say that nobody is there.
+        """Give the full mailbox the text tells of where the fields say that nobody is there.
 
-        A text that holds both says what the fields say: then the fields stand.
+        Quota comes before the rest in one reply, and so it does in one report. A text that repeats what the fields say
+        leaves them standing.
         """
         told, text = self._heard(block)
-        if told.verdict is Verdict.SOFT and not self._is_vague(told) and said.evidence not in spell_once(text):
-            return told
-        return said
+        return told if told.reason is Reason.MAILBOX_FULL and said.evidence not in spell_once(text) else said
 
     def _reply_of(self, fields: StatusFields, block: Block | None) -> SmtpReply:
         """Give the reply in the fields, with the phase from there or from the transcript around it."""

@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import getpass
 import json
+import os
 import secrets
+import sqlite3
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 from uuid import UUID
 
+import redis
 import sqlalchemy as sa
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from bode import settings as configuration
 from bode.compose.templates import TemplateError
@@ -34,6 +38,7 @@ from bode.domain.bounces import (
 )
 from bode.domain.policy import pick
 from bode.intake.accept import Caller, Route
+from bode.intake.body import read_reason
 from bode.intake.faults import Refused
 from bode.settings import ConfigError, Settings
 from bode.store import events, messages, steps, tables
@@ -78,6 +83,21 @@ def _load(config: Path | None) -> Settings:
     return found
 
 
+@contextmanager
+def _naming(config: Path | None) -> Generator[None]:
+    """Name the file in what is wrong with an adapter's settings, too."""
+    try:
+        yield
+    except ConfigError as error:
+        where = f"configuration {configuration.named(config) or '(environment)'}: "
+        raise ConfigError(str(error).replace("configuration: ", where, 1)) from error
+
+
+def _build(config: Path | None) -> Application:
+    with _naming(config):
+        return assembly.build(_load(config))
+
+
 _T = TypeVar("_T")
 
 
@@ -85,7 +105,8 @@ def _with_application(config: Path | None, work: Callable[[Application], Awaitab
     """Make the application, check the schema, and do one piece of work with it."""
 
     async def do() -> _T:
-        application = assembly.build(_load(config))
+        application = _build(config)
+        _check_database(application.settings)
         try:
             await application.database.check_schema()
             return await work(application)
@@ -121,13 +142,57 @@ class UsageError(Exception):
     """A command that cannot be carried out as it was given; the message says what to do."""
 
 
+def _me() -> str:
+    """Give who works at this terminal, as evidence names them."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid {os.getuid()}"
+
+
+def _a_reason(text: str) -> str:
+    """Check a reason as the API does: evidence keeps it for years."""
+    try:
+        return read_reason(json.dumps({"reden": text}).encode())
+    except Refused:
+        raise UsageError("--reason is one line of 1 to 200 characters") from None
+
+
 # ---------------------------------------------------------------------------------------------------- run and hand in
 
 
 @app.command
 def run(role: Annotated[Role, Parameter(help="What this process does.")] = Role.ALL, *, config: Config = None) -> None:
     """Run Bode, or one role of it, until it is stopped (SIGTERM)."""
-    asyncio.run(run_role(_load(config), role))
+    found = _load(config)
+    _check_database(found)
+    _check_broker(found)
+    with _naming(config):
+        asyncio.run(run_role(found, role))
+
+
+def _check_database(found: Settings) -> None:
+    """Open an SQLite file that is there: it says which file cannot be used, and why."""
+    url = sa.make_url(found.database.url)
+    if url.get_backend_name() != "sqlite" or url.database is None or not Path(url.database).exists():
+        return
+    try:
+        with closing(sqlite3.connect(url.database)) as connection:
+            connection.execute("PRAGMA schema_version")
+    except sqlite3.Error as error:
+        raise AwayError(f"the database {url.database} (database.url) cannot be used: {error}") from None
+
+
+def _check_broker(found: Settings) -> None:
+    """Refuse to start without the broker: later it may go and come back, but a wrong address must not go unseen."""
+    if found.broker.url is None:
+        return
+    maker: Any = redis.Redis  # its options have no types
+    try:
+        with maker.from_url(found.broker.url, socket_connect_timeout=5, socket_timeout=5) as client:
+            client.ping()
+    except (redis.RedisError, ValueError) as error:
+        raise AwayError(f"the broker at broker.url cannot be reached ({type(error).__name__})") from None
 
 
 @app.command
@@ -138,12 +203,13 @@ def enqueue(file: Path, /, *, config: Config = None) -> None:
     """
     if not file.is_file():
         raise UsageError(f"there is no file {file}")
-    bodies = file.read_bytes().splitlines() if file.suffix == ".jsonl" else [file.read_bytes()]
+    many = file.suffix == ".jsonl"
+    bodies = file.read_bytes().splitlines() if many else [file.read_bytes()]
 
     async def work(application: Application) -> int:
-        refused, caller = 0, Caller(getpass.getuser())
+        refused, caller = 0, Caller(_me())
         for number, body in enumerate(bodies, start=1):
-            if not body.strip():
+            if many and not body.strip():
                 continue
             try:
                 accepted = await application.intake.accept(body, route=Route.COMMAND, caller=caller)
@@ -185,10 +251,11 @@ def cancel(
     reference: str, /, *, reason: Reason, by: By | None = None, organisation: str | None = None, config: Config = None
 ) -> None:
     """Call back a message that was not handed to any channel yet."""
+    why = _a_reason(reason)
 
     async def work(application: Application) -> None:
         known = await _find(application, reference, organisation)
-        await application.intake.cancel(known.id, by=by or getpass.getuser(), reason=reason)
+        await application.intake.cancel(known.id, by=by or _me(), reason=why)
 
     _with_application(config, work)
     console.print(f"{reference}: geannuleerd", markup=False)
@@ -208,7 +275,7 @@ def retry(
     reference: str, /, *, reason: Reason, by: By | None = None, organisation: str | None = None, config: Config = None
 ) -> None:
     """Try again whatever of a message waits for a person, after the cause was repaired."""
-    _act(config, reference, organisation, ev.Retried(by or getpass.getuser(), reason))
+    _act(config, reference, organisation, ev.Retried(by or _me(), _a_reason(reason)))
 
 
 @app.command
@@ -216,7 +283,7 @@ def letter(
     reference: str, /, *, reason: Reason, by: By | None = None, organisation: str | None = None, config: Config = None
 ) -> None:
     """Send the message itself by letter, now. A letter after a failed sending moves the legal time of sending."""
-    _act(config, reference, organisation, ev.LetterOrdered(by or getpass.getuser(), reason))
+    _act(config, reference, organisation, ev.LetterOrdered(by or _me(), _a_reason(reason)))
 
 
 @lane_app.command(name="list")
@@ -230,7 +297,7 @@ def lane_list(*, config: Config = None) -> None:
             rows = await connection.execute(
                 sa.select(lane.name, lane.stopped_at, lane.reason, lane.changed_by).order_by(lane.name)
             )
-            return list(rows.tuples())
+            return [(row.name, row.stopped_at, row.reason, row.changed_by) for row in rows]
 
     table = Table("lane", "state", "reason", "by")
     for name, stopped_at, why, who in _with_application(config, work):
@@ -242,13 +309,14 @@ def lane_list(*, config: Config = None) -> None:
 @lane_app.command(name="stop")
 def lane_stop(name: str, /, *, reason: Reason, by: By | None = None, config: Config = None) -> None:
     """Stop a lane: nothing more is sent through it until it is started."""
+    why = _a_reason(reason)
 
     async def work(application: Application) -> bool:
         _known_lane(application, name)
         async with application.database.write() as connection:
             await steps.ensure_lanes(connection, application.parts.lanes)
             now = application.clock.now()
-            return await steps.stop_lane(connection, name, reason=reason, by=by or getpass.getuser(), now=now)
+            return await steps.stop_lane(connection, name, reason=why, by=by or _me(), now=now)
 
     console.print(f"lane {name}: {'stopped' if _with_application(config, work) else 'was stopped already'}")
 
@@ -260,7 +328,7 @@ def lane_start(name: str, /, *, by: By | None = None, config: Config = None) -> 
     async def work(application: Application) -> bool:
         _known_lane(application, name)
         async with application.database.write() as connection:
-            return await steps.start_lane(connection, name, by=by or getpass.getuser())
+            return await steps.start_lane(connection, name, by=by or _me())
 
     console.print(f"lane {name}: {'started' if _with_application(config, work) else 'was running already'}")
 
@@ -276,7 +344,7 @@ def _known_lane(application: Application, name: str) -> None:
 @policy_app.command(name="show")
 def policy_show(*, config: Config = None) -> None:
     """Print how a notice that bounces softly is tried again, against the 48 hours, and the alarm moments."""
-    application = assembly.build(_load(config))
+    application = _build(config)
     policy = application.parts.policy
     limit = policy.notice_within
     last = limit - policy.notice_last_attempt
@@ -303,7 +371,7 @@ def _hours(wait: timedelta) -> str:
 @config_app.command(name="check")
 def config_check(*, config: Config = None) -> None:
     """Validate the configuration, every adapter's settings and every template, and print what is in force."""
-    application = assembly.build(_load(config))
+    application = _build(config)
     found = application.settings
     console.print(f"environment   {found.environment}")
     console.print(f"database      {sa.make_url(found.database.url).render_as_string(hide_password=True)}", markup=False)
@@ -321,7 +389,9 @@ def db_upgrade(*, config: Config = None) -> None:
     """Bring the database to the schema of this version; safe to run again."""
 
     async def work() -> None:
-        database = assembly.build_database(_load(config))
+        found = _load(config)
+        _check_database(found)
+        database = assembly.build_database(found)
         try:
             await database.upgrade()
         finally:
@@ -359,6 +429,8 @@ def keys_api() -> None:
 @bounce_app.command(name="classify")
 def bounce_classify(*files: Path) -> None:
     """Classify bounce mails: one JSON line per recipient, with verdict, reason and the rule that spoke."""
+    if not files:
+        raise UsageError("name the files to classify, one mail each")
     rules = assembly.bounce_rules()
     for file in files:
         if not file.is_file():
@@ -373,13 +445,17 @@ def bounce_classify_reply(
 ) -> None:
     """Classify SMTP replies from standard input, one a line: one JSON line each."""
     rules = assembly.bounce_rules()
-    for line in sys.stdin:
-        text = line.strip()
+    for line in sys.stdin.buffer:
+        text = line.decode("utf-8", "replace").strip()
         if not text:
             continue
         code = int(text[:3]) if text[:3].isdecimal() else 0
         reply = SmtpReply(phase, code, text)
         sys.stdout.write(json.dumps(describe_reply(reply, classify_reply(reply, rules))) + "\n")
+
+
+class AwayError(Exception):
+    """Something outside that Bode needs is not there; the message says what, and where it is named."""
 
 
 _MENDABLE = (
@@ -396,15 +472,29 @@ _MENDABLE = (
 
 
 def main() -> None:
-    """Run the command line; what a user can mend is one line on standard error, and exit code 2."""
+    """Run the command line. 2: what the user can mend; 3: what is outside and not there; each in one clear message."""
     try:
-        app(result_action="return_none")
+        app(sys.argv[1:], result_action="return_none", exit_on_error=False)
+    except CycloptsError:
+        raise SystemExit(2) from None  # it has said what is wrong
     except _MENDABLE as error:
         detail = "\n".join(fault.detail for fault in error.faults) if isinstance(error, Refused) else str(error)
-        errors.print(f"bode: {detail}", markup=False)
-        raise SystemExit(2) from None
+        _end(2, detail)
+    except AwayError as error:
+        _end(3, str(error))
+    except DBAPIError as error:
+        # Only a failure to connect has no statement, and so nothing of a message in its text.
+        text = str(error.orig).strip() if error.statement is None else type(error.orig).__name__
+        _end(3, f"the database at database.url cannot be used: {text}")
     except SQLAlchemyError as error:
-        errors.print(f"bode: the database: {type(getattr(error, 'orig', None) or error).__name__}", markup=False)
-        raise SystemExit(3) from None
+        _end(3, f"the database at database.url cannot be used: {type(error).__name__}")
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
+        _end(3, what)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def _end(code: int, detail: str) -> NoReturn:
+    errors.print(f"bode: {detail}", markup=False)
+    raise SystemExit(code) from None

@@ -168,7 +168,9 @@ async def test_a_withdrawal_links_both_messages(app, body):
     assert acceptance.detail["concerns"] == reference
 
 
-async def test_a_withdrawal_while_the_earlier_message_is_being_recorded_loses_nothing(pg_app, make_app, postgres_url, body):
+async def test_a_withdrawal_while_the_earlier_message_is_being_recorded_loses_nothing(
+    pg_app, make_app, postgres_url, body
+):
     other = await make_app(postgres_url, beside=pg_app)
     for _ in range(15):
         earlier = await pg_app.accept(request := body())

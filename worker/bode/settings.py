@@ -16,12 +16,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from bode.domain.message import AddresseeKind, Confidentiality
 from bode.domain.policy import Channel, ChannelKind, LetterWithoutAddress, NoticeBy, Policy
 from bode.domain.terms import Holidays
 
-_WAIT = re.compile(r"(\d+)(s|m|h|d)")
+_WAIT = re.compile(r"([0-9]{1,12})(s|m|h|d)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -41,7 +44,10 @@ def _a_wait(value: Any) -> timedelta:
     found = _WAIT.fullmatch(str(value))
     if found is None:
         raise ValueError("is no wait: write 30s, 15m, 4h or 3d")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    try:
+        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    except OverflowError:
+        raise ValueError("is longer than any calendar") from None
 
 
 def _positive(value: timedelta) -> timedelta:
@@ -210,31 +216,36 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
+def named(path: Path | None) -> Path | None:
+    """Give the file that the configuration is read from: the one named, or the one of the environment."""
+    return path or (Path(found) if (found := os.environ.get("BODE_CONFIG")) else None)
+
+
 def load(path: Path | None) -> Settings:
     """Read and validate the configuration. Raises `ConfigError` naming the file and every key that is wrong."""
-    named = path or (Path(found) if (found := os.environ.get("BODE_CONFIG")) else None)
+    file = named(path)
     raw: dict[str, Any] = {}
-    if named is not None:
+    if file is not None:
         try:
-            raw = tomllib.loads(named.read_text())
+            raw = tomllib.loads(file.read_text("utf-8"))
         except OSError as error:
-            raise ConfigError(f"configuration {named}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"configuration {named} is no TOML: {error}") from error
+            raise ConfigError(f"configuration {file}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ConfigError(f"configuration {file} is no TOML: {error}") from error
     try:
         settings = Settings(**raw)
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+        faults = [
+            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
             for item in error.errors(include_url=False, include_input=False)
         ]
-        raise ConfigError("\n".join([f"configuration {named or '(environment)'}:", *lines])) from error
-    faults = _faults(settings)
-    if faults:
-        raise ConfigError(
-            "\n".join([f"configuration {named or '(environment)'}:", *(f"  {fault}" for fault in faults)])
-        )
-    return settings
+    except SettingsError as error:
+        faults = [f"the environment: {error}"]
+    else:
+        faults = _faults(settings)
+        if not faults:
+            return settings
+    raise ConfigError("\n".join([f"configuration {file or '(environment)'}:", *(f"  {fault}" for fault in faults)]))
 
 
 def _faults(settings: Settings) -> list[str]:
@@ -252,11 +263,37 @@ def _faults(settings: Settings) -> list[str]:
             faults.append(f"channels.{name}.ceiling is {channel.ceiling}: e-mail carries 'laag' only (Awb 2:9)")
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name):
             faults.append(f"channels.{name}: a name is lower case letters, digits and dashes, at most 32")
+    faults += _address_faults(settings)
     wanted = settings.policy.notice_last_attempt
     if wanted is not None and wanted >= timedelta(hours=48):
         faults.append("policy.notice_last_attempt: lies within the 48 hours, so shorter than 48h")
     if settings.environment == "production":
         faults += _unsafe(settings)
+    return faults
+
+
+def _address_faults(settings: Settings) -> list[str]:
+    """Give what is wrong with the addresses of the database and the broker, and with the keys of the API."""
+    faults: list[str] = []
+    try:
+        database = make_url(settings.database.url)
+    except ArgumentError:
+        faults.append("database.url: is no address of a database: write postgresql://... or sqlite:///path")
+    else:
+        if database.drivername not in {"postgresql", "postgresql+psycopg", "sqlite", "sqlite+aiosqlite"}:
+            faults.append(
+                f"database.url: starts with {database.drivername!r}: write postgresql://... or sqlite:///path"
+            )
+        elif database.drivername.startswith("sqlite") and database.database in {None, "", ":memory:"}:
+            faults.append("database.url: names no file: write sqlite:///path")
+    if settings.broker.url is not None and not settings.broker.url.startswith(("redis://", "rediss://", "unix://")):
+        faults.append("broker.url: starts with redis://, rediss:// or unix://, or is left out")
+    for number, key in enumerate(settings.api.keys):
+        unknown = sorted(set(key.organisations) - set(settings.organisations))
+        if unknown:
+            faults.append(f"api.keys.{number}.organisations: {', '.join(unknown)} is not among organisations")
+    if len({key.sha256 for key in settings.api.keys}) < len(settings.api.keys):
+        faults.append("api.keys: two have the same sha256; each caller has a key of its own")
     return faults
 
 

@@ -71,7 +71,7 @@ def test_case_7_a_failure_with_a_temporary_status_is_soft(read: Read, dsn: Write
 
 
 def test_case_14_a_domain_that_does_not_exist_is_hard_under_a_temporary_status(read: Read, dsn: Write):
-    said = "DNS Error: DNS type 'mx' lookup of example.invalid responded with code NXDOMAIN"
+    said = "DNS Error: DNS type 'mx' lookup of example.nl responded with code NXDOMAIN"
     assert only(read(dsn(fields("failed", "4.0.0", said)))).classification.reason is Reason.HOST_UNKNOWN
 
 
@@ -82,6 +82,135 @@ def test_case_15_an_inner_status_counts_before_the_field(read: Read, dsn: Write)
 def test_case_17_an_unknown_user_found_after_data_is_hard(read: Read, dsn: Write):
     said = "host mx.example.nl[192.0.2.7] said: 550 5.1.1 no such user (in reply to end of DATA command)"
     assert only(read(dsn(fields(diagnostic=said)))).classification.verdict is Verdict.HARD
+
+
+# Words want a second witness
+
+
+@pytest.mark.parametrize("after", ["DATA command", "end of DATA command"])
+@pytest.mark.parametrize("status", ["5.0.0", "5.2.0", "5.7.1"])
+def test_an_unknown_user_after_data_is_in_doubt_unless_a_status_agrees(read: Read, dsn: Write, after: str, status: str):
+    story = f"<jan@example.nl>: host mx.example.nl[192.0.2.7] said: 550 Unknown user (in reply to {after})"
+    doubted = only(read(dsn(fields(status=status, diagnostic="550 Unknown user"), story=story)))
+    agreed = only(read(dsn(fields(status="5.1.1", diagnostic="550 Unknown user"), story=story)))
+    assert (doubted.classification.reason, agreed.classification.reason) == (Reason.AMBIGUOUS, Reason.USER_UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("story", "verdict"),
+    [
+        ("<jan@example.nl>: 192.0.2.7 does not like recipient.\nRemote host said: 550 no such user", Verdict.HARD),
+        ("<jan@example.nl>: 192.0.2.7 failed after I sent the message.\nRemote host said: 550 no such user", None),
+        ("<jan@example.nl>: Connected to 192.0.2.7 but greeting failed.\nRemote host said: 550 no such user", None),
+        (
+            "<jan@example.nl>: Connected to 192.0.2.7 but my name was rejected.\nRemote host said: 550 no such user",
+            None,
+        ),
+        ("<jan@example.nl>: 192.0.2.7 does not like sender.\nRemote host said: 550 no such user", None),
+        ("<jan@example.nl>: host mx.example.nl[192.0.2.7] refused to talk to me: 550 no such user", None),
+        ("<jan@example.nl>:\nRemote host said: 550 no such user\n[RCPT_TO]", Verdict.HARD),
+        ("mx.example.nl [192.0.2.7] did not like our RCPT TO:\n550 <jan@example.nl>: no such user", Verdict.HARD),
+        (
+            "jan@example.nl\n    SMTP error from remote mailer after RCPT TO:<jan@example.nl>:\n    550 no such user",
+            Verdict.HARD,
+        ),
+        (
+            "--> MAIL From:<post@bode.nl>\n<-- 250 ok\n--> RCPT To:<jan@example.nl>\n<-- 550 no such user\n--> QUIT",
+            Verdict.HARD,
+        ),
+        (
+            ">>> RCPT To:<jan@example.nl>\n<<< 250 ok\n>>> DATA\n<<< 354 go on\n>>> .\n<<< 550 unknown user",
+            None,
+        ),
+        ("--> RCPT To:<jan@example.nl>\n<-- 550 <jan@example.nl>, no such user", Verdict.HARD),
+        ("RCPT TO:<jan@example.nl>\n550 <jan@example.nl>, no such user", Verdict.HARD),
+        ("jan@example.nl\n-------server message\n550 no such user\n-------SMTP command\nDATA", None),
+        (
+            "<jan@example.nl>: mx.example.nl [192.0.2.7]:\n>>> RCPT TO:<jan@example.nl>\n<<< 550 no such user",
+            Verdict.HARD,
+        ),
+    ],
+)
+def test_each_mailer_tells_in_its_own_words_what_was_answered(
+    read: Read, prose: Write, story: str, verdict: Verdict | None
+):
+    said = only(read(prose(story))).classification.verdict
+    assert said is verdict if verdict else said is not Verdict.HARD
+
+
+@pytest.mark.parametrize(
+    ("story", "verdict"),
+    [
+        ("jan@example.nl [User unknown]", Verdict.UNDETERMINED),
+        ("These addresses had permanent errors:\n\njan@example.nl [User unknown]", Verdict.HARD),
+        ("A permanent error:\n\njan@example.nl: the gateway said 550 user unknown", Verdict.UNDETERMINED),
+        ("A permanent error:\n\njan@example.nl: the gateway said 550 5.1.1 user unknown", Verdict.HARD),
+        ("A permanent error:\n\njan@example.nl: the gateway said 553 user unknown", Verdict.HARD),
+        ("You wrote to jan@example.nl. That is not a valid user here.", Verdict.HARD),
+        ("jan@example.nl (user not found)", Verdict.HARD),
+        ("User Jan Jansen (jan@example.nl) not listed in public Name & Address Book", Verdict.HARD),
+    ],
+)
+def test_a_bounce_in_prose_is_believed_when_it_says_that_it_is_for_good(
+    read: Read, prose: Write, story: str, verdict: Verdict
+):
+    assert only(read(prose(story))).classification.verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("status", "diagnostic", "verdict"),
+    [
+        ("5.0.0", "smtp; 550 no such user", Verdict.HARD),
+        ("5.5.0", "smtp; 550 mailbox unavailable", Verdict.HARD),
+        ("5.0.0", "X-Local; user unknown", Verdict.HARD),
+        ("5.0.0", "The account that you tried to reach does not exist", Verdict.UNDETERMINED),
+        ("", "smtp; 550 no such user", Verdict.UNDETERMINED),
+        ("5.0.0", "smtp; 5.3.0 other mail system problem 550 unknown user", Verdict.UNDETERMINED),
+        ("5.2.1", "smtp; 550 5.2.1 <jan@example.nl>... User unknown", Verdict.UNDETERMINED),
+    ],
+)
+def test_a_report_that_tells_no_phase_vouches_by_keeping_to_the_standard(
+    read: Read, dsn: Write, status: str, diagnostic: str, verdict: Verdict
+):
+    group = (
+        f"Final-Recipient: rfc822; jan@example.nl\nAction: failed\nStatus: {status}\nDiagnostic-Code: {diagnostic}\n"
+    )
+    assert only(read(dsn(group))).classification.verdict is verdict
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "X-Postfix; Host or domain name not found. Name service error for name=relay.bode.nl type=A: Host not found",
+        "smtp; DNS Error: DNS type 'mx' lookup of example.invalid responded with code NXDOMAIN",
+    ],
+)
+def test_a_relay_that_the_dns_does_not_know_makes_no_recipient_fail(read: Read, dsn: Write, said: str):
+    group = f"Final-Recipient: rfc822; jan@example.nl\nAction: failed\nStatus: 5.4.4\nDiagnostic-Code: {said}\n"
+    told = only(read(dsn(group))).classification
+    assert (told.verdict, told.rule) == (Verdict.UNDETERMINED, "host-of-another")
+
+
+def test_a_mail_host_below_the_recipients_domain_counts_as_the_recipients(read: Read, dsn: Write):
+    said = "Name service error for name=mx.example.nl type=A: Host not found"
+    assert only(read(dsn(fields(status="5.4.4", diagnostic=said)))).classification.reason is Reason.HOST_UNKNOWN
+
+
+def test_a_full_mailbox_in_the_text_counts_before_an_unknown_user_in_the_fields(read: Read, dsn: Write):
+    story = "Your message to <jan@example.nl> was automatically rejected:\nNot enough disk space"
+    mail = read(dsn(fields(diagnostic="550 5.1.1 <jan@example.nl>... User Unknown"), story=story))
+    assert only(mail).classification.reason is Reason.MAILBOX_FULL
+
+
+def test_an_address_that_our_own_message_wrote_badly_is_a_senders_matter(read: Read, prose: Write):
+    story = """\
+A message that you sent contained one or more recipient addresses that were
+incorrectly constructed:
+
+  jan@example.nl <piet@example.nl>: malformed address: <piet@example.nl> may not follow jan@example.nl
+"""
+    mail = read(prose(story, subject="Mail failure - malformed recipient address"))
+    assert only(mail).classification.verdict is Verdict.SENDER
 
 
 def test_a_reply_to_mail_from_is_not_about_the_addressee(read: Read, dsn: Write):
@@ -111,6 +240,25 @@ def test_each_recipient_has_its_own_fate(read: Read, dsn: Write):
         ("kees@example.nl", Reason.DELAYED),
     ]
     assert mail.recipients[2].original_recipient == "k.s@example.org"
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+def test_a_notification_of_amazon_is_read_as_fields(read: Read, prose: Write, escaped: bool):
+    said = """{"notificationType":"Bounce","bounce":{"bounceType":"Permanent","bouncedRecipients":[
+{"emailAddress":"jan@example.nl","action":"failed","status":"5.1.1","diagnosticCode":"smtp; 550 5.1.1 user unknown"},
+{"emailAddress":"piet@example.nl","action":"failed","status":"5.2.2","diagnosticCode":"smtp; 552 5.2.2 full"}]}}"""
+    text = '{"Type": "Notification", "Message": "' + said.replace('"', '\\"') + '"}' if escaped else said
+    mail = read(prose(text, subject="Amazon SES Email Event Notification", author="no-reply@sns.amazonaws.com"))
+    assert [(one.recipient, one.classification.reason) for one in mail.recipients] == [
+        ("jan@example.nl", Reason.USER_UNKNOWN),
+        ("piet@example.nl", Reason.MAILBOX_FULL),
+    ]
+
+
+def test_a_notification_of_another_kind_is_no_bounce(read: Read, prose: Write):
+    text = '{"notificationType":"Delivery","delivery":{"recipients":["jan@example.nl"]},"bouncedRecipients":[]}'
+    mail = read(prose(text, subject="Amazon SES Email Event Notification", author="no-reply@sns.amazonaws.com"))
+    assert mail.kind is not MailKind.DSN
 
 
 def test_recipients_without_a_blank_line_between_them_are_told_apart(read: Read, dsn: Write):
@@ -270,7 +418,9 @@ def test_a_bounce_in_prose_is_understood(read: Read, prose: Write, shape: dict[s
 
 
 def test_the_header_of_exim_and_google_names_the_recipients(read: Read, prose: Write):
-    mail = read(prose("It failed for good: permanent error, no such user.", headers="X-Failed-Recipients: jan@example.nl"))
+    mail = read(
+        prose("It failed for good: permanent error, no such user.", headers="X-Failed-Recipients: jan@example.nl")
+    )
     assert (only(mail).recipient, only(mail).classification.verdict) == ("jan@example.nl", Verdict.HARD)
 
 
@@ -286,7 +436,8 @@ def test_the_returned_mail_does_not_decide(read: Read, prose: Write):
 
 
 def test_a_bounce_in_html_only_is_read(read: Read, prose: Write):
-    page = "<style>p { color: red }</style><p>Delivery to <b>jan@example.nl</b> failed:</p><p>550 5.1.1 user&nbsp;unknown</p>"
+    said = "<p>550 5.1.1 user&nbsp;unknown</p>"
+    page = f"<style>p {{ color: red }}</style><p>Delivery to <b>jan@example.nl</b> failed:</p>{said}"
     mail = read(prose(page, content_type="text/html; charset=utf-8"))
     assert (only(mail).recipient, only(mail).classification.verdict) == ("jan@example.nl", Verdict.HARD)
 
@@ -421,8 +572,10 @@ def test_a_mail_cut_off_in_the_middle_is_read(read: Read, dsn: Write):
 
 
 def test_latin_1_in_headers_and_text_is_read(read: Read):
-    raw = "From: MAILER-DAEMON@example.fr\nSubject: Échec de remise\n\n<anne@example.fr>: 550 5.1.1 boîte inconnue\n".encode(
-        "latin-1"
+    raw = (
+        "From: MAILER-DAEMON@example.fr\nSubject: Échec de remise\n\n<anne@example.fr>: 5.1.1 boîte inconnue\n".encode(
+            "latin-1"
+        )
     )
     mail = read(raw)
     assert (only(mail).recipient, only(mail).classification.verdict) == ("anne@example.fr", Verdict.HARD)

@@ -102,6 +102,70 @@ def test_case_17_an_unknown_user_found_late_is_hard(judge: Judge, phase: Phase):
     assert judge("550 5.1.1 no such user", phase=phase).reason is Reason.USER_UNKNOWN
 
 
+@pytest.mark.parametrize("phase", [Phase.DATA, Phase.AFTER_DOT, Phase.UNTOLD])
+def test_words_without_a_second_witness_are_in_doubt(judge: Judge, phase: Phase):
+    for text in ("550 no such user", "550 5.2.0 unknown user", "550 5.7.1 user unknown", "550 mailbox unavailable"):
+        said = judge(text, phase=phase)
+        assert (said.verdict, said.rule) == (Verdict.UNDETERMINED, "status-unconfirmed"), text
+
+
+@pytest.mark.parametrize("phase", [Phase.DATA, Phase.AFTER_DOT, Phase.UNTOLD])
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("550 5.1.1 no such user", None),
+        ("550 no such user", "5.1.1"),
+        ("553 no such user", None),
+        ("554 rcpt <jan@example.nl> unknown", None),
+    ],
+)
+def test_a_status_of_class_1_or_a_code_for_addresses_is_a_second_witness(
+    judge: Judge, phase: Phase, text: str, status: str | None
+):
+    assert judge(text, phase=phase, status=status).verdict is Verdict.HARD
+
+
+def test_a_status_about_the_senders_address_is_no_witness(judge: Judge):
+    assert judge("550 5.1.7 user unknown", phase=Phase.AFTER_DOT).verdict is not Verdict.HARD
+
+
+def test_a_report_vouches_only_for_what_no_status_contradicts(rules: RuleBook):
+    def said(text: str, phase: Phase = Phase.UNTOLD) -> Verdict:
+        return classify_reply(SmtpReply(phase=phase, code=0, text=text, vouched=True), rules).verdict
+
+    assert said("550 no such user") is Verdict.HARD
+    assert said("550 5.0.0 no such user") is Verdict.HARD
+    assert said("550 5.3.0 no such user") is Verdict.UNDETERMINED
+    assert said("550 no such user", Phase.AFTER_DOT) is Verdict.UNDETERMINED
+
+
+def test_a_form_that_a_vendor_documents_needs_no_second_witness(judge: Judge):
+    for text in (
+        "554 delivery error: dd This user doesn't have a yahoo.com account (jan@yahoo.com) [0] - mta1.yahoo.com",
+        "550 5.5.0 Adresse destinataire invalide. OFR_416 [416]",
+        "550 RESOLVER.ADR.RecipNotFound; not found",
+        "550 <hanako@ezweb.ne.jp>: User unknown",
+        "550 Unrouteable address",
+    ):
+        assert judge(text, phase=Phase.AFTER_DOT).verdict is Verdict.HARD, text
+
+
+def test_words_that_contradict_the_status_are_in_doubt_even_after_rcpt(judge: Judge):
+    for text in (
+        "550 5.2.1 <jan@example.nl>... User unknown",
+        "550 5.0.0 <jan@example.nl>... User unknown",
+        "550 <jan@example.nl>... Account not found",
+    ):
+        assert judge(text).reason is Reason.AMBIGUOUS, text
+    for text in (
+        "550 <jan@example.nl>... User unknown",
+        "550 jan@example.nl... No such user",
+        "553 5.3.0 <jan@example.nl>... Address does not exist",
+        "550 5.7.1 <jan@example.nl>: Recipient address rejected: User unknown",
+    ):
+        assert judge(text).verdict is Verdict.HARD, text
+
+
 @pytest.mark.parametrize("phase", [Phase.CONNECT, Phase.EHLO, Phase.AUTH, Phase.MAIL_FROM])
 @pytest.mark.parametrize(
     "text",

@@ -107,6 +107,9 @@ def test_stages_stand_in_the_order_of_decision():
         ({"code": "350"}, "code", "neither a code such as 550"),
         ({"code": "5x"}, "code", "neither a code such as 550"),
         ({"status": "5.1"}, "status", "is not a status such as"),
+        ({"said": "5.1"}, "said", "is not a status such as"),
+        ({"unless_status": "five"}, "unless_status", "is not a status such as"),
+        ({"confirmed": "perhaps"}, "confirmed", "must be true or false"),
         ({"phase": "helo"}, "phase", "is not one of connect"),
         ({"family": "martians"}, "family", "is not one of"),
         ({"source": ""}, "source", "must be given"),
@@ -150,6 +153,30 @@ def test_a_sign_needs_a_pattern():
     row = {"id": "s", "kind": "auto_reply", "where": "subject", "source": "x", "example": "x"}
     with pytest.raises(RuleError, match="pattern"):
         RuleBook.from_tables([{"sign": [row]}])
+
+
+def test_a_rule_may_ask_for_a_status_in_the_reply_itself():
+    book = RuleBook.from_tables([{"rule": [ROW | {"said": "5.0.0", "unless_status": "*.7.*"}]}])
+
+    def ruled(text: str, status: str | None = None) -> bool:
+        reply = SmtpReply(phase=Phase.RCPT_TO, code=550, text=text, status=status)
+        return classify_reply(reply, book).rule == "user-gone"
+
+    assert ruled("550 5.0.0 gone fishing")
+    assert ruled("550 5.0.0 gone fishing", "5.1.1")
+    assert not ruled("550 gone fishing", "5.0.0")
+    assert not ruled("550 5.0.0 gone fishing", "5.7.1")
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_a_rule_may_ask_for_a_second_witness_or_for_none(confirmed: bool):
+    book = RuleBook.from_tables([{"rule": [ROW | {"confirmed": confirmed}]}])
+
+    def ruled(phase: Phase, text: str) -> bool:
+        return classify_reply(SmtpReply(phase=phase, code=0, text=text), book).rule == "user-gone"
+
+    assert ruled(Phase.RCPT_TO, "550 gone fishing") is confirmed
+    assert ruled(Phase.UNTOLD, "550 gone fishing") is not confirmed
 
 
 def test_an_empty_book_finds_everything_undetermined():

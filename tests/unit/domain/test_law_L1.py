@@ -1,5 +1,6 @@
 """L1 (Awb 2:8): only channels the addressee expressly said to be reachable by; nothing electronic left means paper."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -154,6 +155,16 @@ def test_a_boxs_answer_is_good_for_seven_days(case, to_check, age, action):
     held.now = held.placement("kluis").checked_at + age
     held.retried()
     assert held.steps["placement/kluis"].action is action
+
+
+@pytest.mark.parametrize("channels", [("email",), ("mijndomein", "email")])
+def test_a_carrier_to_be_checked_is_checked_when_its_turn_comes(case, to_check, policy_with, policy, channels):
+    able = {name: replace(channel, can_check=True) for name, channel in policy.channels.items()}
+    consents = [to_check(name) if name == "email" else name for name in channels]
+    turn = case(*consents, policy=policy_with(channels=able))
+    if len(channels) > 1:
+        turn.refused("mijndomein")
+    assert turn.steps["placement/email"].action is Action.CHECK
 
 
 def test_a_declared_channel_is_never_checked(case):

@@ -360,6 +360,8 @@ def _check_moves(before: Delivery, after: Delivery, event: ev.Event, what: str) 
             assert new.notice.deadline_at == old.notice.deadline_at, f"a deadline moved by {what}"
     assert len(after.placements) == len(before.placements) or isinstance(event, ev.Accepted), what
     assert len(after.letters) >= len(before.letters), f"a letter was removed by {what}"
+    told = [letter.about for letter in after.letters if letter.kind is LetterKind.NOTICE]
+    assert len(told) == len(set(told)) or isinstance(event, ev.Retried), f"a second letter about one box by {what}"
     assert all(letter.state in (L.PLANNED, L.BLOCKED) for letter in after.letters[len(before.letters) :]), what
 
 
@@ -598,7 +600,7 @@ def test_every_event_is_defined_for_a_letter(kind, state, brief, policy):
         for placement in (
             placement_in("mijnoverheid", P.REFUSED, None),
             placement_in("mijnoverheid", P.PLACED, N.EXPIRED),
-            placement_in("mijnoverheid", P.PLACED, N.SENT),
+            placement_in("mijnoverheid", P.PLACED, N.DUE),
         ):
             delivery = delivery_with(known, placement, letters=(letter_in(kind, state),), attended=attended)
             for now in (BEFORE_THE_DEADLINE, DAYS_LATER):
@@ -641,6 +643,12 @@ def test_every_event_is_defined_for_a_message_that_was_called_back(channel, brie
         for event in all_events(delivery, now):
             decision = check(delivery, event, policy, now)
             assert decision.delivery.state is DeliveryState.CANCELLED
+
+
+def test_a_message_that_was_called_back_before_the_first_decision_is_never_sent(brief, policy):
+    delivery = Delivery(brief("mijnoverheid"), cancelled=True)
+    for event in all_events(delivery, BEFORE_THE_DEADLINE):
+        check(delivery, event, policy, BEFORE_THE_DEADLINE)
 
 
 @pytest.mark.parametrize(

@@ -107,11 +107,13 @@ class World:
 
     def run(self) -> None:
         self.happens(ev.Accepted())
+        if self.chance(0.1):
+            self.later(self.between(hours=0, most=timedelta(days=3)), self._call_back)
         for _ in range(600):
             moment = self._next_moment()
             if moment is None:
                 break
-            self.now = max(self.now, moment)
+            self.now = max(self.now, moment) + timedelta(seconds=self.random.choice((0, 0, 0, 30, 120)))
             self._tick()
         else:
             # Only a part that people know of may go on for ever: a question a box never answers.
@@ -279,6 +281,7 @@ class World:
         side = self.sides[name]
         side.copies += 1
         assert side.copies <= side.may_send, f"{name} mailed the message {side.copies} times on a guess"
+        wait = self.between(hours=0, most=timedelta(days=6))
         for _ in range(self.random.choice((0, 0, 1, 2))):
             bounce = self._bounce(reported=True)
 
@@ -288,7 +291,8 @@ class World:
                     side.may_send += bounce.verdict is not Verdict.NOT_A_BOUNCE
                 self.happens(ev.CarrierBounced(name, bounce))
 
-            self.later(self.between(hours=0, most=timedelta(days=6)), come_back)
+            self.later(wait, come_back)
+            wait += timedelta(minutes=self.random.choice((0, 2, 60)))
 
     def _notify(self, name: str) -> ev.Event:
         roll = 0.0 if self.peace else self.random.random()
@@ -308,6 +312,7 @@ class World:
 
     def _notice_leaves(self, name: str) -> None:
         self.first_notice.setdefault(name, self.now)
+        wait = self.between(hours=0, most=timedelta(days=6))
         for _ in range(self.random.choice((0, 0, 1, 2))):
             bounce = self._bounce(reported=True)
 
@@ -316,7 +321,8 @@ class World:
                     self.hard.add(name)
                 self.happens(ev.NoticeBounced(name, bounce))
 
-            self.later(self.between(hours=0, most=timedelta(days=6)), come_back)
+            self.later(wait, come_back)
+            wait += timedelta(minutes=self.random.choice((0, 2, 60)))
 
     def _print(self, letter: int, call: str | None) -> ev.Event:
         roll = 0.0 if self.peace else self.random.random()
@@ -363,12 +369,20 @@ class World:
             side.batch_open = False
         self.happens(ev.Retried("medewerker", "hersteld"))
 
+    def _call_back(self) -> None:
+        """Somebody calls the message back; the engine says no while a worker has a step in hand."""
+        if not any(item.leased for item in self.open):
+            self.happens(ev.Cancelled("zaaksysteem", "verkeerde bijlage"))
+
     # ---- the promises ----------------------------------------------------------------------------------------------
 
     def _hold_promises(self, before: Delivery) -> None:
         delivery = self.delivery
         kept = [replace(sending, failed=None) for sending in delivery.sendings]
         assert kept[: len(before.sendings)] == [replace(sending, failed=None) for sending in before.sendings]
+        for item in self.open:
+            state = self._state_of(item.step.part)
+            assert item.leased or state in OPEN_STATES, f"{item.step} goes on while it is {state}"
         at_hand = {item.step.part for item in self.open} | {item.part for item in delivery.attention}
         for placement in delivery.placements:
             if placement.state in OPEN:
@@ -397,6 +411,17 @@ class World:
                 assert letter.about in self.hard
         self._hold_letters(delivery)
         self._hold_legal_time(delivery)
+
+    def _state_of(self, part: str) -> PlacementState | NoticeState | LetterState:
+        kind, _, name = part.partition("/")
+        if kind == "letter":
+            return self.delivery.letters[int(name)].state
+        placement = self.delivery.placement(name)
+        assert placement is not None
+        if kind == "placement":
+            return placement.state
+        assert placement.notice is not None
+        return placement.notice.state
 
     def _heard_of(self, channel: str) -> datetime:
         return self.heard.setdefault(channel, self.now)
@@ -433,8 +458,12 @@ class World:
     def _hold_the_end(self) -> None:
         """The world has nothing more to do: the delivery is done, or a person knows."""
         delivery = self.delivery
-        assert delivery.state in (DeliveryState.DONE, DeliveryState.NEEDS_PERSON), delivery
         assert self.open == []
+        if delivery.state is DeliveryState.CANCELLED:
+            assert not self.printed
+            assert not any(side.copies for side in self.sides.values()), "what was called back was sent"
+            return
+        assert delivery.state in (DeliveryState.DONE, DeliveryState.NEEDS_PERSON), delivery
         if delivery.state is DeliveryState.DONE:
             reached = [
                 side.copies
@@ -462,6 +491,8 @@ OPEN_LETTERS = {
     LetterState.PRINTED,
     LetterState.BLOCKED,
 }
+OPEN_STATES = OPEN | OPEN_LETTERS | {NoticeState.DUE, NoticeState.WAITING}
+"""States of any part in which a worker may have something to do; as words no two of them mean different things."""
 
 
 def briefs(random: Random, brief: Callable[..., Brief], to_check: Callable[[str], object]) -> Brief:

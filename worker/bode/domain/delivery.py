@@ -107,8 +107,7 @@ def _on_accepted(story: Story) -> None:
     carriers = [channel for channel in usable if channel.kind is ChannelKind.EMAIL]
     story.fact("channel.decision", "L1", "L2", considered=considered, paper=not usable)
     for channel in boxes:
-        to_check = consents[channel.name].basis is ConsentBasis.TO_CHECK
-        story.put(Placement(channel.name, P.CHECKING if to_check else P.PLANNED))
+        story.put(Placement(channel.name, P.PLANNED))
     for index, channel in enumerate(carriers):
         story.put(Placement(channel.name, P.PLANNED if not boxes and index == 0 else P.STANDBY))
     for placement in story.delivery.placements:

@@ -114,8 +114,7 @@ class Calls:
         """Make a call, and answer `Unknown` for all of it when the adapter raises or overstays: it may have acted."""
         try:
             async with asyncio.timeout(self._limit):
-                answers_ = await call()
-            given = [_sound(answer) for answer in answers_]
+                given = list(await call())
         except TimeoutError:
             log.error("call.overstayed", lane=lane, action=action, items=count, limit_seconds=self._limit)
             return [contract.Unknown("call_overstayed")] * count
@@ -166,8 +165,10 @@ class Calls:
         given = await self._in_calls(lane, action, messages, lambda items: call(messages=items))
         for item, answer in zip((item for group in groups for item in group), given, strict=True):
             leased = item.leased
-            event = answers.of_box(lane, answer, self._parts.rules, call=leased.call, called_at=leased.called_at)
-            outcome.events.append((leased, event))
+            event_of = partial(
+                answers.of_box, lane, rules=self._parts.rules, call=leased.call, called_at=leased.called_at
+            )
+            outcome.events.append((leased, _understood(answer, event_of)))
 
     def _box_message(self, lane: str, work: Work) -> contract.BoxMessage:
         message, leased = work.message, work.leased
@@ -216,10 +217,14 @@ class Calls:
         notify = self._parts.notifier.notify
         given = await self._in_calls(lane, Action.NOTIFY, mails, lambda items: notify(notices=items))
         for (item, channel, text, _), answer in zip(ready, given, strict=True):
-            event = answers.of_notifier(
-                channel, answer, self._parts.rules, text_sha256=text.sha256, template=text.template
+            event_of = partial(
+                answers.of_notifier,
+                channel,
+                rules=self._parts.rules,
+                text_sha256=text.sha256,
+                template=text.template,
             )
-            outcome.events.append((item.leased, event))
+            outcome.events.append((item.leased, _understood(answer, event_of)))
 
     def _notice_mail(self, work: Work, channel: str, text: NoticeText) -> contract.NoticeMail:
         message = work.message
@@ -301,14 +306,15 @@ class Calls:
         submit = self._parts.printer.submit
         given = await self._in_calls(lane, Action.PRINT, orders, lambda items: submit(letters=items))
         for (item, number, letter, _), answer in zip(ready, given, strict=True):
-            event = answers.of_printer(
+            event_of = partial(
+                answers.of_printer,
                 number,
-                answer,
-                item.leased.call,
+                call=item.leased.call,
                 sha256=letter.sha256,
                 pages=letter.pages,
                 template=letter.template,
             )
+            event = _understood(answer, event_of)
             outcome.events.append((item.leased, event))
             if isinstance(event, ev.LetterSubmitted):
                 outcome.letters.append(
@@ -387,15 +393,26 @@ def _batched(items: Sequence[_Item], most: int) -> Iterator[Sequence[_Item]]:
     return (items[start : start + most] for start in range(0, len(items), most))
 
 
-def _sound(answer: contract.Answer) -> contract.Answer:
-    """Give an answer that can be decided and recorded; an adapter is other people's code, and may answer anything."""
+def _understood(answer: contract.Answer, event_of: Callable[[contract.Answer], ev.Event]) -> ev.Event:
+    """Give the event of an answer; one that is no answer by the contract says nothing about what was done."""
+    fault = _fault(answer)
+    if fault is None:
+        try:
+            return event_of(answer)
+        except Exception as error:  # noqa: BLE001 - an adapter is other people's code, and may answer anything
+            fault = type(error).__name__
+    log.error("call.not_understood", answer=type(answer).__name__, fault=fault)
+    return event_of(contract.Unknown(f"adapter_answered:{fault}"))
+
+
+def _fault(answer: contract.Answer) -> str | None:
     match answer:
         case contract.Placed(at=at) if at.tzinfo is None:
-            return contract.Unknown("adapter_answered:time_without_zone")
-        case contract.Unavailable(code=code, retry_after=retry_after) if retry_after is not None:
-            return answer if isfinite(retry_after) else contract.Unavailable(code)
+            return "time_without_zone"
+        case contract.Unavailable(retry_after=float(wait)) if not isfinite(wait):
+            return "no_number_of_seconds"
         case _:
-            return answer if isinstance(answer, contract.Answer) else contract.Unknown("adapter_answered:no_answer")
+            return None
 
 
 def _sender(organisation: Organisation) -> contract.Sender:

@@ -18,7 +18,7 @@ import structlog
 from dramatiq.broker import Broker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
-from dramatiq.errors import BrokerConnectionError
+from dramatiq.errors import BrokerConnectionError, Retry
 from prometheus_client import Counter
 
 log = structlog.get_logger()
@@ -34,6 +34,10 @@ _MOST_RINGS = 16
 """Rings sent for one lane at a time: enough to wake every worker; each passes the bell on while there is more."""
 _MOST_UNHEARD = 1000
 """Rings that may wait in the broker: while nobody hears them (no worker runs), the sweeper adds no more."""
+
+
+class _Dead(Retry):
+    """A message cannot be taken in. Of all errors dramatiq logs this one without the whole message and a traceback."""
 
 
 class _DeadLetters(dramatiq.Middleware):
@@ -104,9 +108,9 @@ class Doorbell:
             RINGS.labels(lane).inc(rings)
 
     def _unheard(self) -> int:
-        if isinstance(self._broker, RedisBroker):
-            return int(self._broker.do_qsize(LANES_QUEUE))
-        return int(self._broker.queues[LANES_QUEUE].qsize())
+        in_redis = isinstance(self._broker, RedisBroker)
+        broker: Any = self._broker  # the two kinds have no way of asking in common
+        return int(broker.do_qsize(LANES_QUEUE) if in_redis else broker.queues[LANES_QUEUE].qsize())
 
     async def start(
         self,
@@ -133,8 +137,10 @@ class Doorbell:
         """Close the connection to the broker."""
         await asyncio.to_thread(self._broker.close)
 
-    def _on_ring(self, lane: str) -> None:
+    def _on_ring(self, lane: object) -> None:
         """Answer a ring. The thread does not wait for the lane: slow lanes together would hold every thread."""
+        if not isinstance(lane, str):  # Redis can hold what we did not put there.
+            raise TypeError("a ring names a lane")
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._answer, lane)
 
@@ -151,12 +157,15 @@ class Doorbell:
         work = self._accept(sealed)
         try:
             asyncio.run_coroutine_threadsafe(work, self._loop).result()
-        except (CancelledError, RuntimeError):
+        except (CancelledError, RuntimeError) as error:
             if not self._stopping:
-                raise
+                raise _Dead(type(error).__name__) from None
             # This process ends while the message was waiting to be stored: it goes back, for the next to take in.
             work.close()
             self._intake_actor.send(sealed)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the message is kept
+            log.error("doorbell.message_is_dead", error=type(error).__name__)
+            raise _Dead(type(error).__name__) from None
 
 
 Ring = Callable[[Mapping[str, int]], Awaitable[None]]

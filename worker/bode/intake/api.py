@@ -18,6 +18,7 @@ from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath
 from sqlalchemy.exc import OperationalError
 
 from bode.evidence.envelope import timestamp
@@ -188,7 +189,7 @@ def routes(intake: Intake, status: StatusReader, keys: Keys, *, max_body_bytes: 
         )
 
     @get("/berichten/{bericht_id:uuid}", summary="Vraag op hoe het met een bericht staat")
-    async def bericht_opvragen(request: Request[Any, Any, Any], bericht_id: UUID) -> Response[dict[str, Any]]:
+    async def bericht_opvragen(request: Request[Any, Any, Any], bericht_id: FromPath[UUID]) -> Response[dict[str, Any]]:
         return Response(await _found(status, bericht_id, keys.of(request)), headers={"API-Version": VERSION})
 
     @post(
@@ -197,7 +198,9 @@ def routes(intake: Intake, status: StatusReader, keys: Keys, *, max_body_bytes: 
         summary="Haal een bericht terug dat nog niet is verstuurd",
         description="Kan alleen zolang het bericht aan geen enkel kanaal is gegeven (Awb 2:12); daarna 409.",
     )
-    async def bericht_annuleren(request: Request[Any, Any, Any], bericht_id: UUID) -> Response[dict[str, Any]]:
+    async def bericht_annuleren(
+        request: Request[Any, Any, Any], bericht_id: FromPath[UUID]
+    ) -> Response[dict[str, Any]]:
         caller = keys.of(request)
         await _found(status, bericht_id, caller)
         reason = read_reason(await _json(request))

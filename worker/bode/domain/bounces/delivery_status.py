@@ -1,4 +1,7 @@
-"""The fields a machine can read: delivery status (RFC 3464, RFC 6533), disposition (RFC 8098), feedback (RFC 5965)."""
+"""The fields a machine can read: delivery status (RFC 3464, RFC 6533), disposition (RFC 8098), feedback (RFC 5965).
+
+Amazon SES tells the same in JSON, which Amazon SNS then sends by mail.
+"""
 
 import re
 import sys
@@ -15,6 +18,16 @@ _ADDRESS: Final = re.compile(r"[^\s<>()\[\]:;,\"'@]{1,128}@[\w.\-]{1,255}|\"[^\"
 _COMMENT: Final = re.compile(r"\([^()]{0,200}\)")
 _UNICODE: Final = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 _STATUS: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
+_NOTIFICATION: Final = re.compile(r'"(?:notificationType|eventType)"\s{0,5}:\s{0,5}"Bounce"')
+_BOUNCED: Final = re.compile(r'"bouncedRecipients"\s{0,5}:\s{0,5}\[([^\]]{1,100000})\]')
+_OBJECT: Final = re.compile(r"\{([^{}]{1,6000})\}")
+_MEMBER: Final = re.compile(r'"(emailAddress|action|status|diagnosticCode)"\s{0,5}:\s{0,5}"((?:[^"\\]|\\.){0,4000})"')
+_MEMBER_FIELD: Final = {
+    "emailAddress": "final-recipient",
+    "action": "action",
+    "status": "status",
+    "diagnosticCode": "diagnostic-code",
+}
 _RECIPIENT_FIELDS: Final = {"final-recipient", "original-recipient", "action", "status", "diagnostic-code"}
 
 
@@ -98,6 +111,18 @@ def read_fields(text: str) -> tuple[StatusFields, list[StatusFields]]:
             name = f"{name}+"
         group.values[name] = value[:MOST_VALUE]
     return about, [one for one in recipients if one.values.keys() & _RECIPIENT_FIELDS]
+
+
+def read_notification(text: str) -> list[StatusFields]:
+    """Give the fields of each recipient in a bounce notification of Amazon SES, whole or within one of Amazon SNS."""
+    plain = text.replace('\\"', '"')
+    bounced = _BOUNCED.search(plain) if _NOTIFICATION.search(plain) else None
+    found: list[StatusFields] = []
+    for group in _OBJECT.finditer(bounced[1]) if bounced else ():
+        values = {_MEMBER_FIELD[member[1]]: member[2] for member in _MEMBER.finditer(group[1])}
+        if "final-recipient" in values and len(found) < MOST_RECIPIENTS:
+            found.append(StatusFields(values))
+    return found
 
 
 def _starts_recipient(name: str, group: StatusFields, about: StatusFields, *, fresh: bool) -> bool:

@@ -124,11 +124,18 @@ def weigh(reply: SmtpReply) -> Evidence:
         domains=domains,
         host=(reply.mta or "").lower(),
         transient=_is_transient(code, quoted, inner, outer),
-        confirmed=reply.phase is Phase.RCPT_TO
-        or code in _ADDRESS_CODES
-        or any(_ADDRESS_STATUS.fullmatch(status) for status in statuses)
-        or (reply.vouched and reply.phase is Phase.UNTOLD and all(_UNDEFINED_STATUS.fullmatch(status) for status in inner)),
+        confirmed=_is_confirmed(reply, code, statuses, inner) or masked.startswith("rcpt "),
     )
+
+
+def _is_confirmed(reply: SmtpReply, code: int | None, statuses: tuple[str, ...], inner: list[str]) -> bool:
+    """Whether a second witness tells that the reply is about the addressee.
+
+    A host that opens with the name of the command, "rcpt", is its own second witness; the caller looks at that.
+    """
+    if reply.phase is Phase.RCPT_TO or code in _ADDRESS_CODES or any(map(_ADDRESS_STATUS.fullmatch, statuses)):
+        return True
+    return reply.vouched and reply.phase is Phase.UNTOLD and all(map(_UNDEFINED_STATUS.fullmatch, inner))
 
 
 def _is_transient(code: int | None, quoted: list[int], inner: list[str], outer: str) -> bool:

@@ -5,7 +5,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from bode.domain.bounces.delivery_status import TYPED, StatusFields, address_in, addresses_in, read_fields
+from bode.domain.bounces.delivery_status import (
+    TYPED,
+    StatusFields,
+    address_in,
+    addresses_in,
+    read_fields,
+    read_notification,
+)
 from bode.domain.bounces.evidence import spell_once, statuses_in
 from bode.domain.bounces.mime import Mail, Part, split_headers, take_apart, text_of_html
 from bode.domain.bounces.prose import Block, blocks, phase_in, story
@@ -47,6 +54,21 @@ _UNDEFINED: Final = frozenset({"5.0.0", "5.5.0"})
 _PERMANENT: Final = re.compile(
     r"permanent|\bfatal\b|will not (?:be )?(?:continue|retr|try)|not (?:be )?(?:retried|retrying)|"
     r"no (?:further|more) (?:\w+ ){0,2}(?:attempt|tries|retries)|definiti(?:ef|ve)|dauerhaft|endgultig|definitiv",
+)
+HOST_OF_ANOTHER: Final = "host-of-another"
+"""The rule id of a decision that a name unknown to the DNS is not the recipient's."""
+
+_LOOKED_UP: Final = re.compile(
+    r"(?:\bname=|\blookup of |\bdomain=|\bfound: |\bhost(?:name)? (?:named )?|\bdomain (?:name )?)"
+    r"([a-z\d][\w\-]{0,62}(?:\.[\w\-]{1,63}){1,10})(?![\w@])",
+    re.IGNORECASE,
+)
+# A mailer that speaks of its own house needs no code to be certain.
+_OWN_HOUSE: Final = re.compile(
+    r"\b(?:user|mailbox|account|address|recipient)\b[^.;:]{0,30} "
+    r"(?:here\b|(?:on|at|in) this (?:host|server|system|domain|site))|"
+    r"(?:gebruiker|postvak|adres)\b[^.;:]{0,40} (?:hier\b|(?:op|bij|in) (?:deze|dit) )",
+    re.IGNORECASE,
 )
 _SMTP_CODE: Final = re.compile(r"(?<![\w.@/\-])[45][0-5]\d(?![\w.@/])")
 
@@ -143,7 +165,7 @@ class _Reader:
             about, recipients = read_fields(text)
             self._envelope_id = self._envelope_id or about.get("original-envelope-id") or None
             found.extend(recipients)
-        return found
+        return found or read_notification(self._full_text)
 
     def _machine_reports(self, reports: list[StatusFields]) -> list[RecipientReport]:
         known = [one.recipient or one.original_recipient or "" for one in reports]
@@ -169,7 +191,7 @@ class _Reader:
                 said = told
         elif block and said.verdict is Verdict.HARD:
             said = self._milder(block, said)
-        return _report(fields, name, diagnostic, said)
+        return _report(fields, name, diagnostic, _about(name, said, diagnostic or ""))
 
     def _milder(self, block: Block, said: Classification) -> Classification:
         """Give the full mailbox the text tells of where the fields say that nobody is there.
@@ -207,14 +229,14 @@ class _Reader:
     def _prose_reply(self, text: str, block: Block) -> SmtpReply:
         """Give what a bounce in prose says as a reply.
 
-        Without a code nothing tells a passing trouble from a lasting one, unless the bounce says which it is. With one,
-        another host spoke, and the bounce cannot vouch for what that host meant.
+        Without a code nothing tells a passing trouble from a lasting one, unless the bounce says which it is, or speaks
+        of its own host. With one, another host spoke, and the bounce cannot vouch for what that host meant.
         """
         return SmtpReply(
             phase=_phase_of(text, *block.texts),
             code=0,
             text=text,
-            vouched=self._is_permanent and not _SMTP_CODE.search(text),
+            vouched=not _SMTP_CODE.search(text) and (self._is_permanent or _OWN_HOUSE.search(text) is not None),
         )
 
     def _is_vague(self, said: Classification) -> bool:
@@ -243,7 +265,7 @@ class _Reader:
             said = said if self._is_vague(by_subject) else by_subject
         statuses = statuses_in(text)
         fields = StatusFields({"status": statuses[-1]} if statuses else {})
-        return _report(fields, block.recipient, text or None, said)
+        return _report(fields, block.recipient, text or None, _about(block.recipient, said, text))
 
     def _sign(self) -> tuple[Sign | None, str]:
         """Give the first sign that holds, and the words that made it hold."""
@@ -329,6 +351,20 @@ def _vouches(fields: StatusFields) -> bool:
     """
     said = fields.get("diagnostic-code")
     return (fields.status or "") in _UNDEFINED and (not said or TYPED.match(said) is not None)
+
+
+def _about(recipient: str | None, said: Classification, text: str) -> Classification:
+    """Give the verdict, taken back when the name that the DNS does not know is not the recipient's.
+
+    A relay or a smart host that is gone fails every recipient at once, and none of them is to blame.
+    """
+    if said.reason is not Reason.HOST_UNKNOWN or recipient is None:
+        return said
+    domain = "." + recipient.rpartition("@")[2].lower()
+    names = ["." + found[1].lower().strip(".") for found in _LOOKED_UP.finditer(text)]
+    if not names or any(domain.endswith(name) or name.endswith(domain) for name in names):
+        return said
+    return replace(said, verdict=Verdict.UNDETERMINED, reason=Reason.AMBIGUOUS, rule=HOST_OF_ANOTHER)
 
 
 def _settled(reason: Reason, rule: str, seen: str) -> Classification:

@@ -59,21 +59,24 @@ _COMMANDS: Final = (
 # Postfix: (in reply to RCPT TO command). Exim: after RCPT TO:<a@b>. Sendmail's transcript: >>> RCPT To:<a@b>.
 # DragonFly: did not like our RCPT TO. Yahoo: [RCPT_TO]. m-FILTER: SMTP command, and DATA on the next line.
 _AFTER: Final = re.compile(
-    r"(?:in reply to (?:the )?|in response to (?:the )?|remote (?:mail )?server after (?:pipelined )?|"
-    r"response to (?:the )?|error (?:\w+ )?(?:after|following) (?:sending |the )?|smtp;? >>> ?|>>>+ ?|did not like our |"
-    r"most progress was |\[(?=(?:rcpt_to|mail_from|data)\])|smtp command:?\s{1,4})("
+    r"(?:in reply to (?:the )?|in response to (?:the )?|remote (?:mail )?(?:server|mailer|host) after (?:pipelined )?|"
+    r"response to (?:the )?|error (?:\w+ )?(?:after|following) (?:sending |the )?|smtp;? >>> ?|>>>+ ?|--> ?|"
+    r"did not like our |most progress was |\[(?=(?:rcpt_to|mail_from|data)\])|smtp command:?\s{1,4})("
     + "|".join(f"(?P<{phase.value}>{words})" for phase, words in _COMMANDS)
     + ")",
     re.IGNORECASE,
 )
-# qmail-remote.c tells the phase in words of its own.
-_QMAIL: Final = re.compile(
-    r"(?P<rcpt_to>does not like recipient)|(?P<mail_from>does not like sender)|(?P<data>failed on data command)|"
-    r"(?P<after_dot>failed after i sent the message)|(?P<ehlo>but my name was rejected)|(?P<connect>but greeting failed)",
+# qmail-remote.c tells the phase in words of its own; Postfix has some for a greeting, or an EHLO, that is a refusal.
+_STORY_OF_PHASE: Final = re.compile(
+    r"(?P<rcpt_to>does not like recipient|\brcpt to:? ?<[^<>\s]{1,200}>\W{0,20}5[0-5]\d\b)|"
+    r"(?P<mail_from>does not like sender)|(?P<data>failed on data command)|"
+    r"(?P<after_dot>failed after i sent the message)|(?P<ehlo>but my name was rejected)|"
+    r"(?P<connect>but greeting failed|refused to talk to me)",
     re.IGNORECASE,
 )
 
 
+_REFUSED: Final = re.compile(r"(?:<<<|<--) {0,3}[45][0-5]\d")
 _SPEAKING: Final = re.compile(
     r"(?<![\d.\-/:])[45][0-5]\d[ \-]|(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?![\d.])|\bsaid:|reason:|\berror:", re.IGNORECASE
 )
@@ -172,8 +175,14 @@ def _joined(lines: list[str]) -> str:
 
 def phase_in(text: str) -> Phase | None:
     """Give how far the dialogue had come, as the mailer tells it; None when it does not."""
-    for pattern in (_AFTER, _QMAIL):
-        found = pattern.search(text)
-        if found:
-            return next(Phase(name) for name, words in found.groupdict().items() if words)
-    return None
+    found = _last_command(text) or _AFTER.search(text) or _STORY_OF_PHASE.search(text)
+    return next(Phase(name) for name, words in found.groupdict().items() if words) if found else None
+
+
+def _last_command(text: str) -> re.Match[str] | None:
+    """Give the last command before the refusal in a transcript, which may hold the whole dialogue."""
+    refused = _REFUSED.search(text)
+    found = None
+    for one in _AFTER.finditer(text, 0, refused.start()) if refused else ():
+        found = one
+    return found

@@ -88,9 +88,9 @@ class Rule:
     """One row of the tables. Conditions that are None or empty hold for every reply.
 
     `said` are statuses the reply itself must carry, `unless_statuses` those that silence the rule wherever they stand.
-    `confirmed` asks for a second witness beside the words, or, when False, for the lack of one. `even_if_transient` lets
-    a hard rule speak for a temporary reply; `vague` marks a rule that says little, so that in a mail the text around the
-    reply is asked too.
+    `confirmed` asks for a second witness beside the words, or, when False, for the lack of one. `even_if_transient`
+    lets a hard rule speak for a temporary reply; `vague` marks a rule that says little, so that in a mail the text
+    around the reply is asked too.
     """
 
     id: str
@@ -355,6 +355,15 @@ def _rule(row: Mapping[str, object], families: Mapping[str, Family]) -> Rule:
         vague=read.flag("vague"),
     )
     read.end()
+    _check_forms(read, rule)
+    if not (rule.codes or rule.statuses or rule.pattern or rule.link):
+        raise read.fail("pattern", "a rule needs a code, a status, a pattern or a link")
+    if VERDICT_OF[rule.reason] is not rule.verdict:
+        raise read.fail("reason", f"{rule.reason} belongs to the verdict {VERDICT_OF[rule.reason]}, not {rule.verdict}")
+    return rule
+
+
+def _check_forms(read: _Row, rule: Rule) -> None:
     for code in rule.codes:
         if not _CODE_FORM.fullmatch(code):
             raise read.fail("code", f"{code!r} is neither a code such as 550 nor a class such as 5xx")
@@ -362,11 +371,6 @@ def _rule(row: Mapping[str, object], families: Mapping[str, Family]) -> Rule:
         for status in statuses:
             if not _STATUS_FORM.fullmatch(status):
                 raise read.fail(key, f"{status!r} is not a status such as 5.1.1, *.2.2 or 5.7.*")
-    if not (rule.codes or rule.statuses or rule.pattern or rule.link):
-        raise read.fail("pattern", "a rule needs a code, a status, a pattern or a link")
-    if VERDICT_OF[rule.reason] is not rule.verdict:
-        raise read.fail("reason", f"{rule.reason} belongs to the verdict {VERDICT_OF[rule.reason]}, not {rule.verdict}")
-    return rule
 
 
 def _sign(row: Mapping[str, object]) -> Sign:

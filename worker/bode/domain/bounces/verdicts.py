@@ -174,7 +174,7 @@ class Phase(StrEnum):
     """After the message. Mostly about the message, sometimes about an addressee looked up late."""
 
     UNTOLD = "untold"
-    """A bounce quotes the reply and does not tell what it answered. May speak of the addressee, with a second witness."""
+    """A bounce quotes the reply and does not tell what it answered. Speaks of the addressee with a second witness."""
 
     @property
     def names_the_addressee(self) -> bool:

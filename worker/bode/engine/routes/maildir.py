@@ -7,6 +7,7 @@ success. The folder is Bode's alone; what cannot be read lies in `apart/` beside
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from bode.engine.routes.keeping import APART, TROUBLE, Kept, Reads, Store, keep,
 log = structlog.get_logger()
 
 ROUTE = "maildir"
+_NOT_ABOUT_THE_FILE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ESTALE}
 
 
 class _Unreadable(Exception):  # noqa: N818 - it says what the file is
@@ -78,6 +80,8 @@ class MaildirRoute:
             except FileNotFoundError:
                 continue
             except (_Unreadable, OSError) as error:
+                if isinstance(error, OSError) and error.errno in _NOT_ABOUT_THE_FILE:
+                    raise
                 reason = str(error) if isinstance(error, _Unreadable) else type(error).__name__
                 done += await asyncio.to_thread(self._set_apart, name, reason)
                 continue
@@ -103,10 +107,13 @@ class MaildirRoute:
     def _read(self, name: str) -> Raw:
         # Neither a link out of the maildir is followed, nor is a pipe waited for.
         descriptor = os.open(self._folder / "new" / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise _Unreadable("no_file")
-            mail = file.read(self._max_bytes + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                mail = file.read(self._max_bytes + 1)
+        finally:
+            os.close(descriptor)
         if len(mail) > self._max_bytes:
             raise _Unreadable("too_large")
         return raw_mail(ROUTE, recipient_of(mail, self._reads), mail, self._now())

@@ -59,32 +59,43 @@ def bounce_webhook(
         request_max_body_size=max_body_bytes,
         include_in_schema=False,
         exception_handlers={
+            _Unsigned: _on_unsigned,
+            _NotStored: _on_not_stored,
             Refused: api.on_refused,
             HTTPException: api.on_http_error,
             Exception: api.on_defect,
         },
     )
-    async def post_bounce(request: Request[Any, Any, Any], route: str) -> Response[Any]:
-        known = secrets.get(route)
+    async def post_bounce(request: Request[Any, Any, Any]) -> None:
+        known = secrets.get(request.path_params["route"])
         if known is None:
             raise NotFoundException
-        try:
-            recipient, mail = await _read(request, known, now)
-        except _Unsigned as unsigned:
-            log.warning("inbound.webhook_refused", relay=route, reason=unsigned.flaw)
-            return api.problem(401, "Geen toegang", _UNSIGNED)
+        recipient, mail = await _read(request, known, now)
         if await keep(store, raw_mail(ROUTE, recipient, mail, now())) is not Kept.STORED:
             # Also what can never be stored stays with the relay, where a person sees it.
-            return api.problem(503, "Even niet beschikbaar", _NOT_STORED, headers={"Retry-After": "30"})
-        return Response(None, status_code=204)
+            raise _NotStored
 
     return post_bounce
 
 
-class _Unsigned(Exception):  # noqa: N818 - it says what the request is
+class _NotStored(Exception):  # noqa: N818 - it says what the bounce is
+    pass
+
+
+class _Unsigned(Exception):  # noqa: N818
     def __init__(self, flaw: Flaw) -> None:
         super().__init__(flaw)
         self.flaw = flaw
+
+
+def _on_unsigned(request: Request[Any, Any, Any], error: _Unsigned) -> Response[Any]:
+    log.warning("inbound.webhook_refused", relay=request.path_params["route"], reason=error.flaw)
+    return api.problem(401, "Geen toegang", _UNSIGNED)
+
+
+def _on_not_stored(request: Request[Any, Any, Any], error: _NotStored) -> Response[Any]:
+    del request, error
+    return api.problem(503, "Even niet beschikbaar", _NOT_STORED, headers={"Retry-After": "30"})
 
 
 async def _read(

@@ -1,0 +1,178 @@
+"""The database goes away and comes back: nothing unstored is acknowledged, and workers go on by themselves."""
+
+import asyncio
+import sqlite3
+import sys
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from bode.domain.parts import Outcome
+from bode.engine.doorbell import INTAKE_QUEUE, Doorbell, build_broker
+from bode.intake import queue as intake_queue
+from bode.store import tables
+from bode.store.database import Database
+
+
+@pytest.fixture
+async def own(own_postgres, make_app):
+    """Give a process on a PostgreSQL that the test may stop."""
+    url = own_postgres.fresh()
+    database = Database(url)
+    await asyncio.to_thread(_upgrade, url)
+    await database.close()
+    return await make_app(url)
+
+
+def _upgrade(url):
+    asyncio.run(Database(url).upgrade())
+
+
+async def test_what_was_called_while_the_database_went_away_is_recorded_when_it_is_back(own, own_postgres):
+    """The answer of a call is known to this worker alone: it keeps it until the database is back, within its lease."""
+    ids = [(await own.accept()).id for _ in range(3)]
+    place = own.box.place
+
+    async def placing(*, messages):
+        answers = await place(messages=messages)
+        await asyncio.to_thread(own_postgres.stop)
+        coming = asyncio.create_task(asyncio.to_thread(own_postgres.start))
+        back.append(coming)
+        return answers
+
+    back = []
+    own.box.place = placing
+    assert await own.lanes.work("mijnoverheid") == 3
+    await back[0]
+    own.box.place = place
+    for message in ids:
+        names = [event.name for event in await own.events(message)]
+        assert names.count("ContentConsignment") == 1
+        assert "outcome.unknown" not in names
+    await own.settle()
+    assert [own.box.placements[message] for message in ids] == [1, 1, 1]
+
+
+async def test_a_database_that_is_gone_acknowledges_nothing_and_everybody_recovers(own, own_postgres, body):
+    first = await own.accept()
+    await asyncio.to_thread(own_postgres.stop)
+    request = body()
+    with pytest.raises(SQLAlchemyError):
+        await own.accept(request)
+    assert await own.lanes.drain("mijnoverheid") == 0, "logged, and no more"
+    assert not await own.sweeper.sweep()
+    with pytest.raises(SQLAlchemyError):
+        await own.inbound.work()
+    await asyncio.to_thread(own_postgres.start)
+    again = await own.accept(request)
+    assert not again.known
+    assert await own.sweeper.sweep()
+    await own.settle()
+    for message in (first.id, again.id):
+        assert (await own.delivery(message)).outcome is Outcome.NOTICED
+        assert own.box.placements[message] == 1
+
+
+async def test_a_message_from_the_queue_waits_for_the_database(own, own_postgres, body, redis, until):
+    doorbell = Doorbell(build_broker(redis.url, "bode"), chunk=100)
+    tries = []
+    accept = intake_queue.QueueIntake(own.intake, own.vault.intake_key).accept
+
+    async def accepting(sealed):
+        tries.append(sealed)
+        await accept(sealed)
+
+    await asyncio.to_thread(own_postgres.stop)
+    await doorbell.start(drain=own.lanes.drain, accept=accepting, threads=1)
+    sealed = intake_queue.seal(msgspec.json.encode(body()), own.vault.intake_key)
+    doorbell._intake_actor.send(sealed)
+    await until(lambda: tries)
+    await asyncio.to_thread(own_postgres.start)
+
+    async def stored():
+        return len(await own.rows(tables.message)) == 1
+
+    await until(stored, seconds=40)
+    await until(lambda: doorbell._broker.do_qsize(INTAKE_QUEUE) == 0)
+    assert redis.client.hlen(f"bode:{INTAKE_QUEUE}.XQ.msgs") == 0
+    await own.lanes.stop(5)
+    await doorbell.stop(2)
+    await doorbell.close()
+
+
+async def test_connections_that_were_cut_are_replaced(pg_app):
+    await pg_app.accept()
+    async with pg_app.database.read() as connection:
+        cut = sa.text(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        await connection.execute(cut)
+    await pg_app.settle()
+    assert max(pg_app.box.placements.values()) == 1
+
+
+_WRITER = """
+import asyncio, sys
+from bode.store.database import Database
+import sqlalchemy as sa
+
+async def write(url, number):
+    database = Database(url)
+    for _ in range(number):
+        async with database.write() as connection:
+            await connection.execute(sa.text("UPDATE lane SET changed_by = coalesce(changed_by, '') || 'x'"))
+    await database.close()
+
+asyncio.run(write(sys.argv[1], int(sys.argv[2])))
+"""
+
+
+async def test_two_processes_write_one_sqlite_file_without_an_error(make_app, sqlite_url):
+    app = await make_app(sqlite_url)
+    writer = await asyncio.create_subprocess_exec(sys.executable, "-c", _WRITER, sqlite_url, "30")
+    accepted = []
+    while writer.returncode is None and len(accepted) < 60:
+        accepted.append((await app.accept()).id)
+        await app.lanes.drain("mijnoverheid")
+    assert await writer.wait() == 0
+    await app.settle()
+    assert [app.box.placements[message] for message in accepted] == [1] * len(accepted)
+    assert {row.changed_by for row in await app.rows(tables.lane)} == {"x" * 30}
+
+
+async def test_readers_on_sqlite_do_not_wait_for_a_writer(make_app, sqlite_url):
+    app = await make_app(sqlite_url)
+    accepted = await app.accept()
+    async with app.database.write() as connection:
+        await connection.execute(sa.update(tables.lane).values(changed_by="test"))
+        assert len(await app.events(accepted.id)) == 3
+
+
+async def test_a_writer_that_is_cancelled_leaves_the_database_free(app):
+    for turns in range(12):
+        writing = asyncio.create_task(app.accept())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+    assert not (await app.accept()).known
+    await app.settle()
+    assert max(app.box.placements.values()) == 1
+
+
+def test_the_sqlite_file_is_in_wal_mode_and_flushed(sqlite_url):
+    async def look():
+        database = Database(sqlite_url)
+        async with database.read() as connection:
+            found = [
+                (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one()
+                for name in ("journal_mode", "synchronous", "busy_timeout")
+            ]
+        await database.close()
+        return found
+
+    assert asyncio.run(look()) == ["wal", 2, 30000]
+    assert sqlite3.threadsafety >= 1

@@ -32,6 +32,7 @@ from bode.domain.bounces.verdicts import (
 
 MOST_DELIVERED_TO: Final = 50
 MOST_TEXT: Final = 300_000
+MOST_STORY: Final = 20_000
 
 _REPORT_PARTS: Final = {"message/delivery-status", "message/global-delivery-status"}
 _MDN_PARTS: Final = {"message/disposition-notification", "message/global-disposition-notification"}
@@ -103,7 +104,7 @@ class _Reader:
         )[:MOST_DELIVERED_TO]
         self._full_text = _text(mail.parts)
         self._story = story(self._full_text)
-        self._is_permanent = _PERMANENT.search(spell_once(self._story)) is not None
+        self._is_permanent = _PERMANENT.search(spell_once(self._story[:MOST_STORY])) is not None
         self._envelope_id: str | None = None
 
     def read(self) -> BounceMail:

@@ -60,12 +60,12 @@ class DatabaseMetrics:
             )
             UNMATCHED.set(unmatched.scalar_one())
             OPEN_STEPS.clear()
-            for lane, state, count in steps.tuples():
+            for lane, state, count in steps:
                 OPEN_STEPS.labels(lane, state).set(count)
             DELIVERIES.clear()
-            for state, count in states.tuples():
+            for state, count in states:
                 DELIVERIES.labels(state).set(count)
-            for name, stopped_at in lanes.tuples():
+            for name, stopped_at in lanes:
                 LANE_STOPPED.labels(name).set(stopped_at is not None)
         within_law = self._parts.policy.notice_within
         UNNOTICED_AGE.set((now - (oldest - within_law)).total_seconds() if oldest is not None else 0)

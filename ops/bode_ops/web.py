@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from litestar import Litestar, Response, Router, get
+from litestar import Litestar, Request, Response, Router, get
 from litestar.exceptions import HTTPException
 from litestar.openapi.config import OpenAPIConfig
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -71,7 +71,13 @@ def build(app: Application) -> Litestar:
             ),
         ],
         openapi_config=OpenAPIConfig(title="Bode", version=api.VERSION, path="/schema", render_plugins=[]),
-        exception_handlers=problems,
+        exception_handlers={HTTPException: on_http_error, Exception: api.on_defect},
         logging_config=None,
     )
     return litestar
+
+
+def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """Answer an address nobody has: with a page for a browser, with a problem for a program."""
+    answer = pages.on_http_error if "text/html" in request.headers.get("Accept", "") else api.on_http_error
+    return answer(request, error)

@@ -618,7 +618,6 @@ def test_a_withdrawal_names_the_earlier_message_in_both(api):
 # ------------------------------------------------------------------------------------------------ around the messages
 
 
-@pytest.mark.filterwarnings("ignore:.*tuples:DeprecationWarning")
 def test_health_readiness_and_metrics(server):
     with server.client(None) as anyone:
         assert (anyone.get("/healthz").status_code, anyone.get("/healthz").text) == (200, "ok\n")

@@ -38,7 +38,8 @@ class Bode:
         self.processes = []
         self.roles = ["api", "worker", "sweeper"] if broker else ["all"]
         write_key_file(folder / "bode.key")
-        (folder / "print").mkdir()
+        for name in ("in", "reports"):
+            (folder / "print" / name).mkdir(parents=True)
         smtp = f'host = "127.0.0.1"\nport = {mail.port}\ntls = "off"\ntimeout_seconds = 60\n'
         self.config.write_text(
             f"""
@@ -157,6 +158,17 @@ async def many(tmp_path, mail, postgres_url, redis):
     await made.kill()
 
 
+@pytest.fixture(params=["one process", "a process per role"])
+async def either(request, tmp_path, mail):
+    if request.param == "one process":
+        made = Bode(tmp_path, mail, database=request.getfixturevalue("sqlite_url"))
+    else:
+        broker = request.getfixturevalue("redis").url
+        made = Bode(tmp_path, mail, database=request.getfixturevalue("postgres_url"), broker=broker)
+    yield made
+    await made.kill()
+
+
 def by_mail(body, word="goed", number=0):
     return body(email=f"{word}.jan{number}@post.example.nl", channels=("email",), **LAAG)
 
@@ -217,11 +229,10 @@ async def test_what_is_not_answered_within_the_grace_time_does_not_keep_a_proces
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("parts", ["bode", "many"])
 async def test_a_process_that_is_killed_and_started_again_loses_nothing_and_sends_nothing_twice(
-    request, parts, mail, body, until
+    either, mail, body, until
 ):
-    bode = request.getfixturevalue(parts)
+    bode = either
     bode.config.write_text(bode.config.read_text().replace("lease_seconds = 90", "lease_seconds = 5"))
     mail.slow_seconds = 0.3
     await bode.start()

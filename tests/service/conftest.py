@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
-from itertools import count
+from itertools import count, cycle
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -62,7 +62,7 @@ with warnings.catch_warnings():
 OIN, OTHER_OIN = "00000001999000010000", "00000001999000020000"
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 RETURN_DOMAIN = "retour.example.nl"
-TEMPLATE = "bode_template"
+SHARED = "bode"
 
 
 class MovedClock:
@@ -107,11 +107,22 @@ class Postgres:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(statement.encode())
 
-    def fresh(self, *, template: str = "template0") -> str:
-        """Make a database, and give its URL."""
+    def fresh(self) -> str:
+        """Make a database without a schema, and give its URL."""
         name = f"test_{next(self._numbers)}"
-        self.do(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        self.do(f"CREATE DATABASE {name}")
         return self.url(name)
+
+    def cleared(self) -> str:
+        """Empty the one database that tests share, which is quicker than a fresh one; gives its URL."""
+        with psycopg.connect(self.url(SHARED), autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            for table in tables.metadata.tables:
+                connection.execute(f"DELETE FROM {table}".encode())
+        return self.url(SHARED)
 
     def drop(self, url: str) -> None:
         self.do(f"DROP DATABASE IF EXISTS {sa.make_url(url).database} WITH (FORCE)")
@@ -141,8 +152,8 @@ def _upgrade(url: str) -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     server = Postgres()
-    server.do(f"CREATE DATABASE {TEMPLATE} TEMPLATE template0")
-    _upgrade(server.url(TEMPLATE))
+    server.do(f"CREATE DATABASE {SHARED}")
+    _upgrade(server.url(SHARED))
     yield server
     server.remove()
 
@@ -170,17 +181,12 @@ def database_url(request, tmp_path) -> Iterator[str]:
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         yield f"sqlite:///{path}"
         return
-    server = request.getfixturevalue("postgres")
-    url = server.fresh(template=TEMPLATE)
-    yield url
-    server.drop(url)
+    yield request.getfixturevalue("postgres").cleared()
 
 
 @pytest.fixture
-def postgres_url(postgres) -> Iterator[str]:
-    url = postgres.fresh(template=TEMPLATE)
-    yield url
-    postgres.drop(url)
+def postgres_url(postgres) -> str:
+    return postgres.cleared()
 
 
 @pytest.fixture
@@ -261,7 +267,7 @@ def pdf() -> bytes:
     return out.getvalue()
 
 
-_BSNS = (str(number) for number in count(999_990_000) if passes_eleven_test(str(number)))
+_BSNS = cycle([str(number) for number in range(999_990_000, 1_000_000_000) if passes_eleven_test(str(number))])
 _NUMBERS = count(1)
 
 

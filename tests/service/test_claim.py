@@ -204,7 +204,10 @@ async def test_counting_what_is_ready_stops_at_the_cap(app):
 
 async def test_the_statements_of_every_second_use_their_indexes_whatever_they_are_given(pg_app):
     """A prepared statement's plan knows no parameters: a partial index must follow from the statement's own text."""
-    await add_steps(pg_app, 2)
+    for _ in range(100):
+        await add_steps(pg_app, 5, call=uuid4())
+    async with pg_app.database.write() as connection:
+        await connection.exec_driver_sql("ANALYZE step")
     seen = []
 
     def remember(_connection, _cursor, statement, *_):
@@ -219,7 +222,7 @@ async def test_the_statements_of_every_second_use_their_indexes_whatever_they_ar
         await steps.ready_lanes(connection, cap=10)
         await steps.claim(connection, lane="mijnoverheid", limit=1, owner="test", lease_until=now, now=now)
     sa.event.remove(pg_app.database.engine.sync_engine, "before_cursor_execute", remember)
-    wanted = ["ix_step_waiting", "ix_step_leased", "ix_step_wake", "ix_step_ready", "ix_step_ready"]
+    wanted = ["ix_step_waiting", "ix_step_leased", "ix_step_wake", "ix_step_ready", "ix_step_ready", "ix_step_call"]
     async with pg_app.database.read() as connection:
         await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         for statement, index in zip(seen, wanted, strict=True):

@@ -1,6 +1,7 @@
 """The database goes away and comes back: nothing unstored is acknowledged, and workers go on by themselves."""
 
 import asyncio
+import gc
 import sqlite3
 import sys
 
@@ -23,7 +24,14 @@ async def own(own_postgres, make_app):
     database = Database(url)
     await asyncio.to_thread(_upgrade, url)
     await database.close()
-    return await make_app(url)
+    yield await make_app(url)
+    gc.collect()
+
+
+# The pool lets go of connections to a server that is gone without a last word to it.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*was deleted while still open:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 
 
 def _upgrade(url):

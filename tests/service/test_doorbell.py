@@ -103,12 +103,18 @@ async def test_a_poisoned_ring_is_harmless(working, until, args):
     await until(lambda: doorbell._broker.do_qsize(LANES_QUEUE) == 0)
 
 
-async def test_bytes_that_are_no_message_are_harmless(working, redis, until):
-    app, _ = working
-    redis.client.hset(f"bode:{LANES_QUEUE}.msgs", "x", b"\xff{not json")
-    redis.client.rpush(f"bode:{LANES_QUEUE}", "x")
-    accepted = await app.accept()
-    await until(lambda: app.box.placements[accepted.id] == 1)
+@pytest.mark.parametrize("nonsense", [b"\xff{not json", b"[]", b"{}", b'{"queue_name": "bode-lanes"}', b"7"])
+async def test_what_is_no_message_at_all_strands_nothing(working, redis, seal, until, nonsense):
+    """It is passed over, and what was fetched together with it is worked at once."""
+    app, doorbell = working
+    for queue in (LANES_QUEUE, INTAKE_QUEUE):
+        with redis.client.pipeline() as together:
+            for number in range(5):
+                together.hset(f"bode:{queue}.msgs", f"x{number}", nonsense)
+                together.rpush(f"bode:{queue}", f"x{number}")
+            together.execute()
+    send(doorbell, seal(app), actor="bode.accept", queue=INTAKE_QUEUE)
+    await until(lambda: len(app.box.placements) == 1, seconds=2.5)
 
 
 async def test_a_sealed_message_is_taken_in_once_however_often_it_comes(working, body, until):

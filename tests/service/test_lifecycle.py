@@ -215,6 +215,7 @@ async def test_what_is_in_hand_at_sigterm_is_recorded(bode, mail, body, until):
     assert set(arrived.values()) == {1}
 
 
+@pytest.mark.slow
 async def test_what_is_not_answered_within_the_grace_time_does_not_keep_a_process_alive(bode, mail, body, until):
     mail.slow_seconds = 60
     await bode.start()

@@ -50,7 +50,7 @@ async def test_a_nonsense_answer_about_one_message_does_not_harm_the_others(app,
     assert odd in {P.UNKNOWN, P.PLANNED, P.HELD}
     assert await app.steps(tables.step.c.state == "leased") == []
     if odd is not P.HELD:
-        await app.pass_time(hours=30, every=3)
+        await app.pass_time(hours=30, every=10)
         assert (await app.delivery(ids[1])).outcome is Outcome.NOTICED
     assert app.box.placements[ids[1]] == 1
 

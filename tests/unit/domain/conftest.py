@@ -1,6 +1,6 @@
 """One delivery at a time, with a clock that only moves when a test moves it. All people and numbers are invented."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
@@ -324,16 +324,6 @@ def brief() -> Callable[..., Brief]:
 
 
 @pytest.fixture(scope="session")
-def bounce() -> Callable[..., ev.Bounce]:
-    return make_bounce
-
-
-@pytest.fixture(scope="session")
-def named_part() -> Callable[[ev.Event], str]:
-    return part_of
-
-
-@pytest.fixture(scope="session")
 def to_check() -> Callable[[str], Consent]:
     """Give the consent of a channel that its box is to be asked about first."""
     return lambda channel: Consent(channel, ConsentBasis.TO_CHECK)
@@ -347,11 +337,6 @@ def case() -> Callable[..., Case]:
         return Case(make_brief(*channels, **message), policy or make_policy()).accepted()
 
     return _case
-
-
-@pytest.fixture(scope="session")
-def all_consents() -> Iterable[str]:
-    return tuple(channel.name for channel in CHANNELS)
 
 
 @pytest.fixture(scope="session")

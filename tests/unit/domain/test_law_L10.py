@@ -67,6 +67,7 @@ def test_a_letter_is_sent_when_it_is_posted_and_not_when_it_is_handed_over(case)
     posted_at = paper.now + timedelta(hours=2)
     paper.later(days=1).posted(at=posted_at)
     assert (paper.legal.at, paper.legal.channel, paper.legal.source) == (posted_at, "print", TimeSource.OTHER_SIDE)
+    assert paper.named("letter.posted")[0].law == ("L10",)
 
 
 def test_a_letter_reported_back_before_it_was_reported_posted_was_still_sent_when_posted(case, start):

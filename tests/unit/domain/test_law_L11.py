@@ -73,6 +73,7 @@ def test_the_alternative_effort_is_recorded_up_to_its_posting(case):
     assert parts == ["letter.ordered", "RelayToNonERDS", "letter.printed", "letter.posted"]
     relayed = bounced.named("RelayToNonERDS", "letter/0")[0]
     assert (relayed.detail["sha256"], relayed.detail["pages"], relayed.detail["kind"]) == ("b" * 64, 2, "notice")
+    assert bounced.named("letter.posted")[0].law == ("L7",)
     assert "legal_time" not in bounced.named("letter.posted")[0].detail
 
 

@@ -253,7 +253,9 @@ def test_wrong_settings_of_our_relay_stop_the_lane_and_give_no_letter(case, poli
 
 
 def test_a_relay_that_is_only_down_stops_no_lane(case):
-    assert case(BOX).placed(BOX).relay_down(BOX).alarms == []
+    down = case(BOX).placed(BOX).relay_down(BOX)
+    assert down.alarms == []
+    assert down.named("ConsignmentNotificationFailure")[0].detail == {"code": "connect_error", "kind": "relay"}
 
 
 def test_an_unknown_outcome_is_sent_again_after_an_hour_and_recorded_as_unknown(case, policy):
@@ -261,6 +263,7 @@ def test_an_unknown_outcome_is_sent_again_after_an_hour_and_recorded_as_unknown(
     assert unknown.notice(BOX).state is NoticeState.DUE
     assert unknown.steps[NOTICE].due_at == unknown.now + policy.notice_unknown_wait
     assert unknown.named("outcome.unknown", NOTICE)
+    assert unknown.notice(BOX).attempts == 1
 
 
 def test_an_unknown_outcome_near_the_deadline_is_repeated_at_the_last_reserved_moment(case, policy):

@@ -93,6 +93,8 @@ def test_a_final_no_from_the_last_channel_means_a_letter_with_the_message_itself
         LetterState.PLANNED,
     )
     assert refused.steps["letter/0"].due_at == refused.now
+    (fact,) = refused.named("letter.ordered")
+    assert (fact.law, fact.detail["kind"], fact.detail["reason"]) == (("L6",), "message", "box_refused")
 
 
 def test_a_refused_content_is_told_to_the_sender_and_a_refused_addressee_is_not(case):
@@ -132,6 +134,8 @@ def test_after_every_box_comes_the_carrier_then_the_next_carrier_then_paper(case
     assert route.steps.keys() == {"placement/email-reserve"}
     route.mail_came_back("email-reserve", Verdict.HARD, reported=False)
     assert [letter.reason for letter in route.letters] == [LetterReason.MAIL_RETURNED]
+    turns = [fact.detail["chosen"] for fact in route.named("channel.decision") if "chosen" in fact.detail]
+    assert turns == ["email", "email-reserve"]
 
 
 def test_a_carrier_is_not_used_when_a_box_took_the_message(case):
@@ -201,6 +205,7 @@ def test_a_defect_or_a_word_nobody_knows_waits_for_a_person(case, kind, reason, 
     assert held.steps == {}
     assert held.letters == ()
     assert bool(held.alarmed(AlarmKind.LANE_STOPPED)) is stops
+    assert [alarm.code for alarm in held.alarmed(AlarmKind.NEEDS_PERSON)] == [reason]
 
 
 def test_what_a_person_repaired_is_tried_again_at_once_as_a_new_call(case):
@@ -237,6 +242,7 @@ def test_a_placement_reported_after_a_final_no_is_shown_to_a_person_and_moves_no
     late.placed(channel)
     assert (late.delivery.placements, late.delivery.sendings) == (placements, sendings)
     assert late.attention == {(f"placement/{channel}", AttentionReason.CONTRADICTION)}
+    assert late.last.facts[0].detail["event"] == "Placed"
 
 
 # ---- unknown is not failed ------------------------------------------------------------------------------------------
@@ -386,6 +392,12 @@ def test_a_question_that_failed_keeps_the_moment_at_which_the_result_is_overdue(
     assert pending.steps[PART].wake_at == since + policy.result_overdue
 
 
+def test_a_question_that_failed_counts_as_asked(case, policy):
+    pending = case(BOX).pending(BOX).unknown(BOX).pending(BOX)
+    plain = policy.result_polls[2]
+    assert plain * 0.8 <= pending.steps[PART].due_at - pending.now <= plain * 1.2
+
+
 def test_a_person_may_have_an_overdue_result_placed_again(case):
     overdue = case(BOX).pending(BOX).clock(PART).retried()
     assert overdue.attention == set()
@@ -422,6 +434,8 @@ def test_mail_that_came_back_for_good_takes_the_next_route(case, reported):
     returned.mail_came_back("email", Verdict.HARD, reported=reported)
     assert returned.placement("email").state is (PlacementState.RETURNED if reported else PlacementState.REFUSED)
     assert returned.letters[0].reason is LetterReason.MAIL_RETURNED
+    final = [fact.detail["reason"] for fact in returned.named("RelayToNonERDSFailure") if fact.detail.get("final")]
+    assert final == ["user_unknown"]
 
 
 @pytest.mark.parametrize("verdict", [Verdict.SOFT, Verdict.SENDER, Verdict.UNDETERMINED])
@@ -533,6 +547,10 @@ def test_a_letter_the_print_service_cannot_take_now_is_offered_again(case, polic
         plain = pick(policy.print_retries, attempt)
         assert plain * 0.8 <= paper.steps["letter/0"].due_at - paper.now <= plain * 1.2
     assert paper.letters[0].state is LetterState.PLANNED
+    failures = paper.named("RelayToNonERDSFailure", "letter/0")
+    assert [(fact.detail["code"], fact.detail["attempt"]) for fact in failures] == [
+        ("folder:full", attempt) for attempt in range(1, 6)
+    ]
 
 
 def test_a_letter_with_an_unknown_outcome_is_repeated_as_the_same_call(case, unknown_letter, unavailable_letter):
@@ -546,6 +564,8 @@ def test_a_letter_with_an_unknown_outcome_is_repeated_as_the_same_call(case, unk
         assert paper.letters[0].state is LetterState.UNKNOWN
     assert paper.submitted().letters[0].state is LetterState.SUBMITTED
     assert len(paper.letters) == 1
+    assert [fact.detail["call"] for fact in paper.named("outcome.unknown", "letter/0")] == [call]
+    assert paper.named("outcome.reconciled", "letter/0")[0].detail["outcome"] == "submitted"
 
 
 def test_a_letter_whose_worker_was_lost_is_repeated_as_the_same_call(case):
@@ -558,6 +578,7 @@ def test_a_letter_reported_printed_before_its_hand_over_was_known_is_watched(cas
     paper = case().happens(unknown_letter).printed()
     assert paper.letters[0].state is LetterState.PRINTED
     assert paper.steps["letter/0"].action is Action.WATCH
+    assert paper.named("outcome.reconciled", "letter/0")[0].detail["outcome"] == "printed"
     paper.clock("letter/0")
     assert paper.attention == {("letter/0", AttentionReason.POSTING_OVERDUE)}
 
@@ -573,12 +594,15 @@ def test_a_letter_the_print_service_will_not_print_waits_for_a_person(case, refu
     assert paper.letters[0].state is LetterState.REFUSED
     assert paper.attention == {("letter/0", AttentionReason.LETTER_REFUSED)}
     assert paper.steps == {}
+    assert paper.named("RelayToNonERDSFailure")[0].detail == {"code": "REJECTED", "final": True}
 
 
 def test_a_letter_that_came_back_waits_for_a_person(case):
     paper = case().submitted().posted().later(days=9).came_back()
     assert paper.letters[0].state is LetterState.RETURNED
     assert paper.attention == {("letter/0", AttentionReason.LETTER_RETURNED)}
+    (fact,) = paper.named("letter.returned")
+    assert (fact.at, fact.detail["code"]) == (paper.now, "RETURNED")
 
 
 @pytest.mark.parametrize("how", ["refused", "returned"])

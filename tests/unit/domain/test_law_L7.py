@@ -36,6 +36,8 @@ def test_a_bounce_reported_after_the_notice_left_makes_it_due_again(case, verdic
     assert bounced.steps[NOTICE].due_at > bounced.now
     assert bounced.steps[NOTICE].wake_at is not None
     assert bounced.letters == ()
+    (fact,) = bounced.named("bounce.received")
+    assert (fact.detail["verdict"], fact.detail["moved"]) == (verdict, True)
 
 
 def test_an_attempt_is_counted_once_whether_it_is_refused_at_once_or_comes_back_later(case):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -292,23 +292,34 @@ def test_every_event_type_of_the_vocabulary_is_in_the_product(brief):
 # ---- what holds of every decision -----------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class What:
+    """What happened and when, written out only when something is wrong with what followed."""
+
+    event: ev.Event
+    now: datetime
+
+    def __str__(self) -> str:
+        return f"{self.event} at {self.now}"
+
+
 def check(before: Delivery, event: ev.Event, policy: Policy, now: datetime) -> Decision:
     decision = decide(before, event, policy, now)
     after = decision.delivery
-    what = f"{event} at {now}"
+    what = What(event, now)
     _check_moves(before, after, event, what)
     _check_sendings(before, after, what)
     _check_steps(decision, policy, now, what)
     _check_facts(decision, what)
     _check_nothing_stranded(before, decision, event, what)
-    assert after.brief == before.brief, what
+    assert after.brief == before.brief, str(what)
     assert after.cancelled or not before.cancelled, f"un-cancelled by {what}"
     if before.cancelled:
         assert after == before, f"moved after it was called back: {what}"
         assert not decision.steps, f"work for a message that was called back: {what}"
     for part, moment in decision.rewake:
-        assert _known(part, after), what
-        assert moment > now, what
+        assert _known(part, after), str(what)
+        assert moment > now, str(what)
     if not isinstance(event, ev.ClockStruck) and not before.attention:
         # Late, repeated, out of order: recorded, no move. A question asked again leaves its step.
         assert decision.facts or decision.steps, f"left no trace: {what}"
@@ -349,7 +360,7 @@ ALLOWED_MOVES = {
 }
 
 
-def _check_moves(before: Delivery, after: Delivery, event: ev.Event, what: str) -> None:
+def _check_moves(before: Delivery, after: Delivery, event: ev.Event, what: What) -> None:
     for move in moves_between(before, after):
         assert move in ALLOWED_MOVES, f"{move} by {what}"
         kind, *from_to = move
@@ -358,14 +369,14 @@ def _check_moves(before: Delivery, after: Delivery, event: ev.Event, what: str) 
         new = after.placement(old.channel)
         if old.notice and new and new.notice:
             assert new.notice.deadline_at == old.notice.deadline_at, f"a deadline moved by {what}"
-    assert len(after.placements) == len(before.placements) or isinstance(event, ev.Accepted), what
+    assert len(after.placements) == len(before.placements) or isinstance(event, ev.Accepted), str(what)
     assert len(after.letters) >= len(before.letters), f"a letter was removed by {what}"
     told = [letter.about for letter in after.letters if letter.kind is LetterKind.NOTICE]
     assert len(told) == len(set(told)) or isinstance(event, ev.Retried), f"a second letter about one box by {what}"
-    assert all(letter.state in (L.PLANNED, L.BLOCKED) for letter in after.letters[len(before.letters) :]), what
+    assert all(letter.state in (L.PLANNED, L.BLOCKED) for letter in after.letters[len(before.letters) :]), str(what)
 
 
-def _check_sendings(before: Delivery, after: Delivery, what: str) -> None:
+def _check_sendings(before: Delivery, after: Delivery, what: What) -> None:
     assert len(after.sendings) >= len(before.sendings), f"a sending was removed by {what}"
     for old, new in zip(before.sendings, after.sendings, strict=False):
         assert replace(new, failed=old.failed) == old, f"a sending was changed by {what}"
@@ -390,14 +401,14 @@ ALLOWED_ACTIONS: dict[str, dict[str, set[Action]]] = {
 """What may be planned for a part in each state. A state that is not here is at its end, or waits for a person."""
 
 
-def _check_steps(decision: Decision, policy: Policy, now: datetime, what: str) -> None:
+def _check_steps(decision: Decision, policy: Policy, now: datetime, what: What) -> None:
     after = decision.delivery
     parts = [step.part for step in decision.steps]
     assert len(parts) == len(set(parts)), f"two steps for one part: {what}"
     assert not set(parts) & set(decision.closed), f"both planned and called off: {what}"
     for part in decision.closed:
         kind, _, name = part.partition("/")
-        assert (kind == "letter" and int(name) < len(after.letters)) or after.placement(name) is not None, what
+        assert (kind == "letter" and int(name) < len(after.letters)) or after.placement(name) is not None, str(what)
     for step in decision.steps:
         assert _known(step.part, after), f"a step for {step.part}, which is not there: {what}"
         kind, _, name = step.part.partition("/")
@@ -405,51 +416,53 @@ def _check_steps(decision: Decision, policy: Policy, now: datetime, what: str) -
         if kind == "placement":
             assert placement is not None
             state: str = placement.state
-            assert step.lane == name, what
+            assert step.lane == name, str(what)
             if state is P.UNKNOWN and step.action is Action.PLACE:
                 assert policy.channels[name].repeat_is_recognised, f"placed again on a guess: {what}"
                 assert step.call == placement.call, f"repeated as another call: {what}"
             if step.action is Action.LOOKUP:
-                assert policy.channels[name].can_lookup or state is P.PENDING, what
+                assert policy.channels[name].can_lookup or state is P.PENDING, str(what)
         elif kind == "notice":
             assert placement is not None
             assert placement.notice is not None
             state = placement.notice.state
-            assert step.lane == policy.notice_lane, what
+            assert step.lane == policy.notice_lane, str(what)
             assert step.wake_at is not None, f"nothing would see the deadline: {what}"
-            assert step.wake_at <= placement.notice.deadline_at == step.deadline_at, what
-            assert step.due_at is None or step.due_at <= placement.notice.deadline_at or step.due_at >= now, what
+            assert step.wake_at <= placement.notice.deadline_at == step.deadline_at, str(what)
+            assert step.due_at is None or step.due_at <= placement.notice.deadline_at or step.due_at >= now, str(what)
         else:
             letter = after.letters[int(name)]
             state = letter.state
-            assert step.lane == policy.print_lane, what
-            assert step.call is None or step.call == letter.call, what
+            assert step.lane == policy.print_lane, str(what)
+            assert step.call is None or step.call == letter.call, str(what)
         assert step.action in ALLOWED_ACTIONS[kind].get(state, set()), f"{step.action} while {state}: {what}"
         assert step.due_at is not None or step.wake_at is not None, f"a step that never comes up: {what}"
-        assert (step.due_at is None) == (step.action is Action.WATCH) or kind == "notice", what
+        assert (step.due_at is None) == (step.action is Action.WATCH) or kind == "notice", str(what)
         for moment in (step.due_at, step.wake_at, step.deadline_at):
-            assert moment is None or moment.tzinfo is not None, what
+            assert moment is None or moment.tzinfo is not None, str(what)
         if step.due_at is not None:
             assert step.due_at >= after.brief.starts_at, f"due before its publication: {what}"
-            assert step.due_at >= now or step.due_at == after.brief.starts_at, what
+            assert step.due_at >= now or step.due_at == after.brief.starts_at, str(what)
 
 
 LAW_ROWS = {f"L{row}" for row in range(1, 16)}
 
 
-def _check_facts(decision: Decision, what: str) -> None:
+def _check_facts(decision: Decision, what: What) -> None:
     for fact in decision.facts:
-        assert 0 < len(fact.name) <= 40, what
+        assert 0 < len(fact.name) <= 40, str(what)
         assert fact.law, f"{fact.name} serves no row of the law: {what}"
-        assert set(fact.law) <= LAW_ROWS, what
-        assert fact.part is None or _known(fact.part, decision.delivery) or fact.part.startswith("placement/"), what
-        assert fact.at is None or fact.at.tzinfo is not None, what
+        assert set(fact.law) <= LAW_ROWS, str(what)
+        assert fact.part is None or _known(fact.part, decision.delivery) or fact.part.startswith("placement/"), str(
+            what
+        )
+        assert fact.at is None or fact.at.tzinfo is not None, str(what)
         written = json.dumps({"detail": fact.detail, "part": fact.part}, allow_nan=False)
         assert PERSONAL not in written, f"personal data stands open in {fact.name}: {what}"
         json.dumps(fact.sealed, allow_nan=False)
     for alarm in decision.alarms:
-        assert PERSONAL not in alarm.code, what
-        assert alarm.lane, what
+        assert PERSONAL not in alarm.code, str(what)
+        assert alarm.lane, str(what)
 
 
 ANSWERS: dict[Action, tuple[type, ...]] = {
@@ -491,7 +504,7 @@ def _state_of(part: str, delivery: Delivery) -> str | None:
     return placement.notice.state if placement.notice is not None else None
 
 
-def _check_nothing_stranded(before: Delivery, decision: Decision, event: ev.Event, what: str) -> None:
+def _check_nothing_stranded(before: Delivery, decision: Decision, event: ev.Event, what: What) -> None:
     after = decision.delivery
     planned = {step.part for step in decision.steps}
     waits_for_person = {item.part for item in after.attention}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -18,7 +18,7 @@ import structlog
 from dramatiq.broker import Broker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
-from dramatiq.errors import BrokerConnectionError, Retry
+from dramatiq.errors import BrokerConnectionError, DecodeError, Retry
 from prometheus_client import Counter
 
 log = structlog.get_logger()
@@ -56,11 +56,43 @@ class _DeadLetters(dramatiq.Middleware):
             message.fail()
 
 
+class _ReadableOnly(dramatiq.Consumer):
+    """Passes over what is no message: dramatiq's consumer would end, and strand the messages it fetched with it."""
+
+    def __init__(self, consumer: dramatiq.Consumer, queue_name: str) -> None:
+        self._consumer = consumer
+        self._queue = queue_name
+
+    def __next__(self) -> dramatiq.MessageProxy | None:
+        while True:
+            try:
+                return next(self._consumer)
+            except (DecodeError, TypeError, KeyError, AttributeError) as error:
+                log.error("doorbell.no_message", queue=self._queue, error=type(error).__name__)
+
+    def ack(self, message: dramatiq.MessageProxy) -> None:
+        self._consumer.ack(message)
+
+    def nack(self, message: dramatiq.MessageProxy) -> None:
+        self._consumer.nack(message)
+
+    def requeue(self, messages: Iterable[dramatiq.MessageProxy]) -> None:
+        self._consumer.requeue(messages)
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+class _Redis(RedisBroker):
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> dramatiq.Consumer:
+        return _ReadableOnly(super().consume(queue_name, prefetch, timeout), queue_name)
+
+
 def build_broker(url: str | None, namespace: str) -> Broker:
     """Make the broker: Redis where there is a URL, otherwise one inside this process."""
     if url is None:
         return StubBroker(middleware=[_DeadLetters()])
-    return RedisBroker(  # type: ignore[no-untyped-call]  # dramatiq types its core, not this class
+    return _Redis(  # type: ignore[no-untyped-call]  # dramatiq types its core, not this class
         url=url,
         namespace=namespace,
         middleware=[_DeadLetters()],

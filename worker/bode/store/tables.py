@@ -147,6 +147,13 @@ sa.Index(
     postgresql_where=step.c.state == sa.literal_column("'ready'"),
     sqlite_where=step.c.state == sa.literal_column("'ready'"),
 )
+# Only repeats of a call have one while they are ready: what one call held is found without a look at the whole lane.
+sa.Index(
+    "ix_step_call",
+    step.c.call,
+    postgresql_where=(step.c.state == sa.literal_column("'ready'")) & step.c.call.is_not(None),
+    sqlite_where=(step.c.state == sa.literal_column("'ready'")) & step.c.call.is_not(None),
+)
 sa.Index(
     "ix_step_waiting",
     step.c.due_at,

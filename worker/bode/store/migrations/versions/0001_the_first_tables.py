@@ -161,6 +161,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("step", schema=None) as batch_op:
         batch_op.create_index(
+            "ix_step_call",
+            ["call"],
+            unique=False,
+            postgresql_where=sa.text("state = 'ready' AND call IS NOT NULL"),
+            sqlite_where=sa.text("state = 'ready' AND call IS NOT NULL"),
+        )
+        batch_op.create_index(
             "ix_step_leased",
             ["lease_until"],
             unique=False,

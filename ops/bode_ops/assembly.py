@@ -17,8 +17,9 @@ from bode.compose.notice import NoticeComposer
 from bode.compose.wording import typed_address
 from bode.domain.bounces import RuleBook
 from bode.engine.doorbell import Doorbell, build_broker
-from bode.engine.inbound import BounceListener, Inbound
+from bode.engine.inbound import Inbound
 from bode.engine.lanes import Lanes
+from bode.engine.mail_health import MailHealth, Providers
 from bode.engine.parts import Organisation, Parts
 from bode.engine.return_path import ReturnPath
 from bode.engine.sweeper import Sweeper
@@ -29,6 +30,7 @@ from bode.settings import ConfigError, Settings, build_policy, config_folder
 from bode.store.database import Database
 from bode.store.vault import Vault, read_key_file
 from bode_adapters.contract import Adapter, Box, Notifier, PrintService, SettingError
+from bode_ops.bounce_routes import BounceRoutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Application:
     doorbell: Doorbell
     sweeper: Sweeper
     inbound: Inbound
-    bounce_listener: BounceListener
+    bounce_routes: BounceRoutes
     intake: Intake
     queue_intake: QueueIntake
     status: StatusReader
@@ -98,6 +100,7 @@ def build(settings: Settings) -> Application:
         letter_composer=LetterComposer(config_folder() / "letters"),
         rules=bounce_rules(),
         return_path=ReturnPath(vault.token_key, settings.bounces.domain),
+        health=MailHealth(providers(vault), vault),
         organisations={
             oin: Organisation(oin, item.name, item.email, item.contact, item.address, dict(item.box_types))
             for oin, item in settings.organisations.items()
@@ -127,7 +130,7 @@ def build(settings: Settings) -> Application:
         doorbell=doorbell,
         sweeper=Sweeper(parts, lanes, doorbell.ring, inbound.work),
         inbound=inbound,
-        bounce_listener=BounceListener(inbound, domain=settings.bounces.domain, now=clock.real),
+        bounce_routes=BounceRoutes(inbound, settings.bounces, return_path=parts.return_path, now=clock.real),
         intake=intake,
         queue_intake=QueueIntake(intake, vault.intake_key),
         status=StatusReader(database, policy),
@@ -147,6 +150,12 @@ def bounce_rules() -> RuleBook:
     """Read the bounce rules of the shipped configuration."""
     files = sorted((config_folder() / "bounces").glob("*.toml"))
     return RuleBook.from_tables(tomllib.loads(file.read_text("utf-8")) for file in files)
+
+
+def providers(vault: Vault) -> Providers:
+    """Read which domains are one mail provider."""
+    table = tomllib.loads((config_folder() / "providers.toml").read_text("utf-8"))
+    return Providers(table["providers"], vault)
 
 
 def _adapter(where: str, name: str, settings: Mapping[str, Any], kind: Any, clock: Clock) -> Any:

@@ -3,50 +3,52 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
-import json
-import os
 import secrets
-import sqlite3
 import sys
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
-from uuid import UUID
+from typing import Annotated, NoReturn
 
-import redis
 import sqlalchemy as sa
 from cyclopts import App, CycloptsError, Parameter
-from rich.console import Console
 from rich.table import Table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from bode import settings as configuration
 from bode.compose.templates import TemplateError
 from bode.domain import events as ev
 from bode.domain.bounces import (
-    Phase,
     RuleError,
-    SmtpReply,
-    classify_reply,
-    describe_mail,
-    describe_reply,
-    read_mail,
 )
 from bode.domain.policy import pick
 from bode.intake.accept import Caller, Route
-from bode.intake.body import read_reason
 from bode.intake.faults import Refused
-from bode.settings import ConfigError, Settings
-from bode.store import events, messages, steps, tables
+from bode.settings import ConfigError
+from bode.store import events, steps, tables
 from bode.store.database import SchemaError
-from bode.store.messages import Known
 from bode.store.vault import KeyFileError, Vault, VaultError, read_key_file, write_key_file
-from bode_ops import assembly, logs
+from bode_ops import assembly
 from bode_ops.assembly import Application
+from bode_ops.commands.base import (
+    AwayError,
+    By,
+    Config,
+    Reason,
+    UsageError,
+    a_reason,
+    build,
+    check_broker,
+    check_database,
+    console,
+    errors,
+    find,
+    load,
+    me,
+    naming,
+    with_application,
+)
+from bode_ops.commands.bounces import bounce_app
 from bode_ops.demo.command import demo
 from bode_ops.demo.processes import DemoError
 from bode_ops.run import Role
@@ -64,99 +66,9 @@ policy_app = App(name="policy", help="See what the policy makes of the 48 hours.
 config_app = App(name="config", help="Check the configuration and see what is in force.")
 db_app = App(name="db", help="Bring the database to the schema of this version.")
 keys_app = App(name="keys", help="Make and show keys.")
-bounce_app = App(name="bounce", help="Tell soft, hard and sender-side bounces apart.")
 for sub in (lane_app, policy_app, config_app, db_app, keys_app, bounce_app):
     app.command(sub)
 app.command(demo)
-
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
-
-Config = Annotated[Path | None, Parameter(name=["--config", "-c"], help="TOML file; default: $BODE_CONFIG.")]
-By = Annotated[str, Parameter(help="Who does this; recorded in evidence.")]
-Reason = Annotated[str, Parameter(help="Why; recorded in evidence.")]
-
-
-def _load(config: Path | None) -> Settings:
-    found = configuration.load(config)
-    logs.configure(found.log_format)
-    return found
-
-
-@contextmanager
-def _naming(config: Path | None) -> Generator[None]:
-    """Name the file in what is wrong with an adapter's settings, too."""
-    try:
-        yield
-    except ConfigError as error:
-        where = f"configuration {configuration.named(config) or '(environment)'}: "
-        raise ConfigError(str(error).replace("configuration: ", where, 1)) from error
-
-
-def _build(config: Path | None) -> Application:
-    with _naming(config):
-        return assembly.build(_load(config))
-
-
-_T = TypeVar("_T")
-
-
-def _with_application(config: Path | None, work: Callable[[Application], Awaitable[_T]]) -> _T:
-    """Make the application, check the schema, and do one piece of work with it."""
-
-    async def do() -> _T:
-        application = _build(config)
-        _check_database(application.settings)
-        try:
-            await application.database.check_schema()
-            return await work(application)
-        finally:
-            await application.close()
-
-    return asyncio.run(do())
-
-
-async def _find(application: Application, reference: str, organisation: str | None) -> Known:
-    """Find one message by its reference or id; says what to add when there are more."""
-    async with application.database.read() as connection:
-        found = await messages.find(connection, reference=reference, organisation=organisation)
-        if not found and (by_id := _uuid(reference)) is not None:
-            one = await messages.get(connection, by_id)
-            found = [one] if one is not None else []
-    if not found:
-        raise UsageError(f"there is no message with reference {reference!r}")
-    if len(found) > 1:
-        whose = ", ".join(known.organisation for known in found)
-        raise UsageError(f"{len(found)} messages have reference {reference!r}: add --organisation, one of {whose}")
-    return found[0]
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
-
-
-class UsageError(Exception):
-    """A command that cannot be carried out as it was given; the message says what to do."""
-
-
-def _me() -> str:
-    """Give who works at this terminal, as evidence names them."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return f"uid {os.getuid()}"
-
-
-def _a_reason(text: str) -> str:
-    """Check a reason as the API does: evidence keeps it for years."""
-    try:
-        return read_reason(json.dumps({"reden": text}).encode())
-    except Refused:
-        raise UsageError("--reason is one line of 1 to 200 characters") from None
-
 
 # ---------------------------------------------------------------------------------------------------- run and hand in
 
@@ -164,35 +76,11 @@ def _a_reason(text: str) -> str:
 @app.command
 def run(role: Annotated[Role, Parameter(help="What this process does.")] = Role.ALL, *, config: Config = None) -> None:
     """Run Bode, or one role of it, until it is stopped (SIGTERM)."""
-    found = _load(config)
-    _check_database(found)
-    _check_broker(found)
-    with _naming(config):
+    found = load(config)
+    check_database(found)
+    check_broker(found)
+    with naming(config):
         asyncio.run(run_role(found, role))
-
-
-def _check_database(found: Settings) -> None:
-    """Open an SQLite file that is there: it says which file cannot be used, and why."""
-    url = sa.make_url(found.database.url)
-    if url.get_backend_name() != "sqlite" or url.database is None or not Path(url.database).exists():
-        return
-    try:
-        with closing(sqlite3.connect(url.database)) as connection:
-            connection.execute("PRAGMA schema_version")
-    except sqlite3.Error as error:
-        raise AwayError(f"the database {url.database} (database.url) cannot be used: {error}") from None
-
-
-def _check_broker(found: Settings) -> None:
-    """Refuse to start without the broker: later it may go and come back, but a wrong address must not go unseen."""
-    if found.broker.url is None:
-        return
-    maker: Any = redis.Redis  # its options have no types
-    try:
-        with maker.from_url(found.broker.url, socket_connect_timeout=5, socket_timeout=5) as client:
-            client.ping()
-    except (redis.RedisError, ValueError) as error:
-        raise AwayError(f"the broker at broker.url cannot be reached ({type(error).__name__})") from None
 
 
 @app.command
@@ -207,7 +95,7 @@ def enqueue(file: Path, /, *, config: Config = None) -> None:
     bodies = file.read_bytes().splitlines() if many else [file.read_bytes()]
 
     async def work(application: Application) -> int:
-        refused, caller = 0, Caller(_me())
+        refused, caller = 0, Caller(me())
         for number, body in enumerate(bodies, start=1):
             if many and not body.strip():
                 continue
@@ -223,7 +111,7 @@ def enqueue(file: Path, /, *, config: Config = None) -> None:
             console.print(f"{accepted.reference}  {accepted.id}{again}", markup=False)
         return refused
 
-    if _with_application(config, work):
+    if with_application(config, work):
         raise SystemExit(1)
 
 
@@ -232,7 +120,7 @@ def status(reference: str, /, *, organisation: str | None = None, config: Config
     """Print what happened to a message: its legal time of sending, and every step with its reason."""
 
     async def work(application: Application) -> str:
-        known = await _find(application, reference, organisation)
+        known = await find(application, reference, organisation)
         seen = await application.status.read(known.id)
         if seen is None:
             raise UsageError(f"there is no message with reference {reference!r}")
@@ -240,7 +128,7 @@ def status(reference: str, /, *, organisation: str | None = None, config: Config
             story = await events.of_message(connection, known.id)
         return render_text(*seen, story, policy=application.parts.policy, now=application.clock.now())
 
-    console.print(_with_application(config, work), markup=False)
+    console.print(with_application(config, work), markup=False)
 
 
 # ------------------------------------------------------------------------------------------------------- acts of people
@@ -251,22 +139,22 @@ def cancel(
     reference: str, /, *, reason: Reason, by: By | None = None, organisation: str | None = None, config: Config = None
 ) -> None:
     """Call back a message that was not handed to any channel yet."""
-    why = _a_reason(reason)
+    why = a_reason(reason)
 
     async def work(application: Application) -> None:
-        known = await _find(application, reference, organisation)
-        await application.intake.cancel(known.id, by=by or _me(), reason=why)
+        known = await find(application, reference, organisation)
+        await application.intake.cancel(known.id, by=by or me(), reason=why)
 
-    _with_application(config, work)
+    with_application(config, work)
     console.print(f"{reference}: geannuleerd", markup=False)
 
 
 def _act(config: Path | None, reference: str, organisation: str | None, event: ev.Event) -> None:
     async def work(application: Application) -> None:
-        known = await _find(application, reference, organisation)
+        known = await find(application, reference, organisation)
         await application.lanes.apply([(known.id, event)])
 
-    _with_application(config, work)
+    with_application(config, work)
     console.print(f"{reference}: vastgelegd; de werker pakt het op", markup=False)
 
 
@@ -275,7 +163,7 @@ def retry(
     reference: str, /, *, reason: Reason, by: By | None = None, organisation: str | None = None, config: Config = None
 ) -> None:
     """Try again whatever of a message waits for a person, after the cause was repaired."""
-    _act(config, reference, organisation, ev.Retried(by or _me(), _a_reason(reason)))
+    _act(config, reference, organisation, ev.Retried(by or me(), a_reason(reason)))
 
 
 @app.command
@@ -283,7 +171,7 @@ def letter(
     reference: str, /, *, reason: Reason, by: By | None = None, organisation: str | None = None, config: Config = None
 ) -> None:
     """Send the message itself by letter, now. A letter after a failed sending moves the legal time of sending."""
-    _act(config, reference, organisation, ev.LetterOrdered(by or _me(), _a_reason(reason)))
+    _act(config, reference, organisation, ev.LetterOrdered(by or me(), a_reason(reason)))
 
 
 @lane_app.command(name="list")
@@ -300,7 +188,7 @@ def lane_list(*, config: Config = None) -> None:
             return [(row.name, row.stopped_at, row.reason, row.changed_by) for row in rows]
 
     table = Table("lane", "state", "reason", "by")
-    for name, stopped_at, why, who in _with_application(config, work):
+    for name, stopped_at, why, who in with_application(config, work):
         state = f"stopped since {stopped_at:%Y-%m-%d %H:%M}Z" if stopped_at is not None else "running"
         table.add_row(name, state, why or "", who or "")
     console.print(table)
@@ -309,16 +197,16 @@ def lane_list(*, config: Config = None) -> None:
 @lane_app.command(name="stop")
 def lane_stop(name: str, /, *, reason: Reason, by: By | None = None, config: Config = None) -> None:
     """Stop a lane: nothing more is sent through it until it is started."""
-    why = _a_reason(reason)
+    why = a_reason(reason)
 
     async def work(application: Application) -> bool:
         _known_lane(application, name)
         async with application.database.write() as connection:
             await steps.ensure_lanes(connection, application.parts.lanes)
             now = application.clock.now()
-            return await steps.stop_lane(connection, name, reason=why, by=by or _me(), now=now)
+            return await steps.stop_lane(connection, name, reason=why, by=by or me(), now=now)
 
-    console.print(f"lane {name}: {'stopped' if _with_application(config, work) else 'was stopped already'}")
+    console.print(f"lane {name}: {'stopped' if with_application(config, work) else 'was stopped already'}")
 
 
 @lane_app.command(name="start")
@@ -328,9 +216,9 @@ def lane_start(name: str, /, *, by: By | None = None, config: Config = None) -> 
     async def work(application: Application) -> bool:
         _known_lane(application, name)
         async with application.database.write() as connection:
-            return await steps.start_lane(connection, name, by=by or _me())
+            return await steps.start_lane(connection, name, by=by or me())
 
-    console.print(f"lane {name}: {'started' if _with_application(config, work) else 'was running already'}")
+    console.print(f"lane {name}: {'started' if with_application(config, work) else 'was running already'}")
 
 
 def _known_lane(application: Application, name: str) -> None:
@@ -344,7 +232,7 @@ def _known_lane(application: Application, name: str) -> None:
 @policy_app.command(name="show")
 def policy_show(*, config: Config = None) -> None:
     """Print how a notice that bounces softly is tried again, against the 48 hours, and the alarm moments."""
-    application = _build(config)
+    application = build(config)
     policy = application.parts.policy
     limit = policy.notice_within
     last = limit - policy.notice_last_attempt
@@ -371,7 +259,7 @@ def _hours(wait: timedelta) -> str:
 @config_app.command(name="check")
 def config_check(*, config: Config = None) -> None:
     """Validate the configuration, every adapter's settings and every template, and print what is in force."""
-    application = _build(config)
+    application = build(config)
     found = application.settings
     console.print(f"environment   {found.environment}")
     console.print(f"database      {sa.make_url(found.database.url).render_as_string(hide_password=True)}", markup=False)
@@ -389,8 +277,8 @@ def db_upgrade(*, config: Config = None) -> None:
     """Bring the database to the schema of this version; safe to run again."""
 
     async def work() -> None:
-        found = _load(config)
-        _check_database(found)
+        found = load(config)
+        check_database(found)
         database = assembly.build_database(found)
         try:
             await database.upgrade()
@@ -404,7 +292,7 @@ def db_upgrade(*, config: Config = None) -> None:
 @keys_app.command(name="init")
 def keys_init(*, config: Config = None) -> None:
     """Make the key file that everything sealed depends on. Keep a copy in a safe place."""
-    path = _load(config).keys.file
+    path = load(config).keys.file
     write_key_file(path)
     console.print(f"made {path}: keep a copy in a safe place", markup=False)
 
@@ -412,7 +300,7 @@ def keys_init(*, config: Config = None) -> None:
 @keys_app.command(name="intake")
 def keys_intake(*, config: Config = None) -> None:
     """Print the key that zaaksystemen seal messages with for intake by queue."""
-    print(Vault(read_key_file(_load(config).keys.file)).intake_key.hex())  # noqa: T201 - the answer itself
+    print(Vault(read_key_file(load(config).keys.file)).intake_key.hex())  # noqa: T201 - the answer itself
 
 
 @keys_app.command(name="api")
@@ -421,41 +309,6 @@ def keys_api() -> None:
     key = secrets.token_urlsafe(32)
     console.print(f"key for the zaaksysteem   {key}", markup=False)
     console.print(f"sha256 for [[api.keys]]   {sha256(key.encode()).hexdigest()}", markup=False)
-
-
-# ------------------------------------------------------------------------------------------------------------- bounces
-
-
-@bounce_app.command(name="classify")
-def bounce_classify(*files: Path) -> None:
-    """Classify bounce mails: one JSON line per recipient, with verdict, reason and the rule that spoke."""
-    if not files:
-        raise UsageError("name the files to classify, one mail each")
-    rules = assembly.bounce_rules()
-    for file in files:
-        if not file.is_file():
-            raise UsageError(f"there is no file {file}")
-        for line in describe_mail(str(file), read_mail(file.read_bytes(), rules)):
-            sys.stdout.write(json.dumps(line) + "\n")
-
-
-@bounce_app.command(name="classify-reply")
-def bounce_classify_reply(
-    *, phase: Annotated[Phase, Parameter(help="Where in the conversation the server said it.")] = Phase.RCPT_TO
-) -> None:
-    """Classify SMTP replies from standard input, one a line: one JSON line each."""
-    rules = assembly.bounce_rules()
-    for line in sys.stdin.buffer:
-        text = line.decode("utf-8", "replace").strip()
-        if not text:
-            continue
-        code = int(text[:3]) if text[:3].isdecimal() else 0
-        reply = SmtpReply(phase, code, text)
-        sys.stdout.write(json.dumps(describe_reply(reply, classify_reply(reply, rules))) + "\n")
-
-
-class AwayError(Exception):
-    """Something outside that Bode needs is not there; the message says what, and where it is named."""
 
 
 _MENDABLE = (

@@ -69,10 +69,7 @@ async def _serve(app: Application, role: Role) -> None:
     server: _Server | None = None
     try:
         if role.includes(Role.INBOUND):
-            port = await app.bounce_listener.start(
-                settings.bounces.host, settings.bounces.port, max_bytes=settings.bounces.max_bytes
-            )
-            log.info("inbound.listening", host=settings.bounces.host, port=port)
+            tasks += await app.bounce_routes.start()
             tasks.append(asyncio.create_task(app.inbound.run_reports(settings.engine.report_seconds)))
         if role.includes(Role.WORKER):
             await app.doorbell.start(
@@ -100,7 +97,7 @@ async def _serve(app: Application, role: Role) -> None:
             server.should_exit = True
         grace = settings.engine.grace_seconds
         clean, _ = await asyncio.gather(app.lanes.stop(grace), app.doorbell.stop(grace))
-        await app.bounce_listener.stop()
+        await app.bounce_routes.stop()
         for task in tasks:
             if server is None or task is not tasks[-1]:
                 task.cancel()

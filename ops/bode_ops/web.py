@@ -55,8 +55,10 @@ def build(app: Application) -> Litestar:
 
     messages = api.routes(app.intake, app.status, keys, max_body_bytes=settings.api.max_body_bytes)
     problems: dict[Any, Any] = {Refused: api.on_refused, HTTPException: api.on_http_error, Exception: api.on_defect}
+    webhook = app.bounce_routes.webhook()
     litestar = Litestar(
         [
+            *([webhook] if webhook is not None else []),
             Router("/", route_handlers=[messages, openapi], exception_handlers=problems),
             healthz,
             readyz,

@@ -14,7 +14,16 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 from sqlalchemy.engine import make_url
@@ -110,13 +119,57 @@ class ApiSettings(_Section):
     max_body_bytes: Annotated[int, Field(ge=10_000, le=100_000_000)] = 30_000_000
 
 
+class MaildirSettings(_Section):
+    """A maildir that a mail server on this machine delivers bounces in. It is Bode's alone."""
+
+    folder: Path
+    poll_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 5.0
+
+
+class ImapSettings(_Section):
+    """A mailbox that bounces come to. It is Bode's alone."""
+
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)] = 993
+    tls: Literal["tls", "starttls", "none"] = "tls"
+    ca_file: Path | None = None
+    user: str
+    password: SecretStr
+    folder: str = "INBOX"
+    done: str | None = None
+    """The folder that decided mails move to; without one they are marked as seen."""
+    apart: str | None = None
+    """The folder for mails that cannot be fetched."""
+    poll_seconds: Annotated[float, Field(ge=5, le=3600)] = 60.0
+    wait_seconds: Annotated[float, Field(ge=5, lt=1740)] = 300.0
+    batch: Annotated[int, Field(ge=1, le=500)] = 50
+
+
+class LmtpSettings(_Section):
+    """LMTP from this machine: a port on loopback, or a socket instead."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8024
+    socket: Path | None = None
+
+
+class RelaySettings(_Section):
+    """A relay that posts bounces to /inbound/bounces/NAME; two secrets while one is changed."""
+
+    secrets: Annotated[tuple[Annotated[SecretStr, Field(min_length=16)], ...], Field(min_length=1, max_length=4)]
+
+
 class BounceSettings(_Section):
-    """The SMTP listener for bounces, and the domain that return paths carry."""
+    """The domain that return paths carry, the SMTP listener for bounces, and the other routes they may come by."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8025
     domain: str = "bounces.localhost"
     max_bytes: Annotated[int, Field(ge=10_000, le=100_000_000)] = 30_000_000
+    maildir: MaildirSettings | None = None
+    imap: ImapSettings | None = None
+    lmtp: LmtpSettings | None = None
+    relays: dict[str, RelaySettings] = {}
 
 
 class EngineSettings(_Section):

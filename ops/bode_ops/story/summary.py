@@ -295,7 +295,7 @@ def _box_clock(
 ) -> BoxClock:
     placed_at = placement.placed_at or now
     whole = notice.deadline_at - placed_at
-    runs = notice.state in (NoticeState.WAITING, NoticeState.DUE)
+    runs = notice.state in (NoticeState.WAITING, NoticeState.DUE, NoticeState.HELD)
     until = notice.sent_at if notice.sent_at is not None and not runs else now
     used = min(max((until - placed_at) / whole, 0.0), 1.0) if whole else 1.0
     said = _notice_said(placement, notice, delivery, now)
@@ -319,6 +319,9 @@ def _notice_said(placement: Placement, notice: Notice, delivery: Delivery, now: 
             return _in_time(placement, notice)
         case NoticeState.DUE | NoticeState.WAITING:
             return _notice_to_come(notice, now)
+        case NoticeState.HELD:
+            text = "Teruggekomen, wacht op een medewerker"
+            return Said(text, _last_reason(notice), Kind.PERSON, ("L7",))
         case NoticeState.COVERED | NoticeState.BY_BOX | NoticeState.WAIVED:
             return _notice_not_ours(notice, delivery)
         case NoticeState.IMPOSSIBLE | NoticeState.UNDELIVERABLE | NoticeState.EXPIRED:

@@ -446,7 +446,21 @@ def _notice_by_box(scene: _Scene) -> _Told:
     return _Told(f"De kennisgeving is de taak van {scene.box}", detail)
 
 
+def _notice_held(scene: _Scene) -> _Told:
+    reason = _word(BOUNCE_REASONS, scene.text("reason"))
+    detail = (
+        "Er kwamen in korte tijd veel e-mails terug. Misschien klopt er iets anders niet dan dit adres. Er gaat geen "
+        "brief tot een medewerker heeft beslist."
+    )
+    return _Told(f"Brief aangehouden: {reason}", detail, Kind.PERSON)
+
+
 def _notice_impossible(scene: _Scene) -> _Told:
+    if scene.text("reason") == "address_failing":
+        since, why = scene.moment("since"), _word(BOUNCE_REASONS, scene.text("bounced"))
+        when_ = f" op {when(since)}" if since is not None else ""
+        detail = sentences(f"Een eerdere e-mail van deze organisatie kwam{when_} terug: {why}.", scene.follows())
+        return _Told("Kennisgeving niet verstuurd: dit e-mailadres werkt niet", detail, Kind.WARNING)
     follows = scene.follows() or "Er gaat geen brief over de kennisgeving: dat is de keuze van de organisatie."
     detail = sentences("De ontvanger heeft zich ook niet afgemeld.", follows)
     return _Told("Kennisgeving kan niet: er is geen e-mailadres", detail, Kind.WARNING)
@@ -551,6 +565,10 @@ def _staff(scene: _Scene) -> _Told:
             return _Told(f"{by} laat het nog eens proberen", why, Kind.PERSON)
         case "letter":
             return _Told(f"{by} bestelt een brief met het bericht", why, Kind.PERSON)
+        case "burst_confirmed":
+            return _Told(f"{by} bevestigt dat dit e-mailadres niet werkt", sentences(why, scene.follows()), Kind.PERSON)
+        case "burst_rejected":
+            return _Told(f"{by} laat de kennisgeving nog eens versturen", sentences(why, scene.follows()), Kind.PERSON)
         case act:
             return _Told(f"{by} heeft iets gedaan{in_brackets(act)}", why, Kind.PERSON)
 
@@ -579,6 +597,7 @@ _TELLERS: Mapping[str, Callable[[_Scene], _Told]] = {
     "bounce.received": _bounced,
     "notice.due": _notice_due,
     "notice.waived": _notice_waived,
+    "notice.held": _notice_held,
     "notice.by_box": _notice_by_box,
     "notice.impossible": _notice_impossible,
     "deadline.missed": _deadline_missed,

@@ -114,6 +114,7 @@ LETTER_REASONS: Mapping[str, str] = {
     LetterReason.NOTICE_BOUNCED: "de kennisgeving per e-mail kan niet worden afgeleverd",
     LetterReason.NOTICE_NOT_IN_TIME: "de kennisgeving per e-mail is niet binnen 48 uur gelukt",
     LetterReason.NO_EMAIL: "er is geen e-mailadres voor een kennisgeving",
+    LetterReason.ADDRESS_FAILING: "op dit e-mailadres kwam eerder een bericht van deze organisatie terug",
 }
 
 ATTENTION_REASONS: Mapping[str, str] = {
@@ -122,6 +123,7 @@ ATTENTION_REASONS: Mapping[str, str] = {
     AttentionReason.DEFECT: "het bericht is geweigerd door een fout bij ons",
     AttentionReason.UNRECOGNISED: "de box gaf een antwoord dat Bode niet kent",
     AttentionReason.CONTRADICTION: "de box meldt dat het bericht geplaatst is, maar zei eerder van niet",
+    AttentionReason.BURST: "er kwamen in korte tijd veel e-mails terug, dus misschien klopt er iets anders niet",
     AttentionReason.NO_POSTAL_ADDRESS: "er moet een brief gaan, maar er is geen postadres",
     AttentionReason.LETTER_REFUSED: "de drukker wil de brief niet drukken",
     AttentionReason.LETTER_RETURNED: "de brief is teruggekomen",
@@ -134,6 +136,7 @@ NOT_USED: Mapping[str, str] = {
     "addressee_kind": "dit kanaal is er niet voor dit soort ontvanger",
     "too_confidential": "het bericht is te vertrouwelijk voor dit kanaal",
     "no_email": "er is geen e-mailadres",
+    "address_failing": "het e-mailadres bleek eerder niet te bestaan",
 }
 
 CONSENTS: Mapping[str, str] = {
@@ -179,6 +182,8 @@ RECORDED: Mapping[str, str] = {
     "Opened": "het bericht is geopend",
     "NoticeSent": "een kennisgeving is verstuurd",
     "NoticeBounced": "een antwoord op een kennisgeving",
+    "BurstSuspected": "er kwamen veel e-mails tegelijk terug",
+    "BurstDecided": "een medewerker besliste over e-mails die tegelijk terugkwamen",
     "NoticeUnavailable": "onze mailserver was niet bereikbaar",
     "NoticeUnknown": "niet bekend of een kennisgeving is verstuurd",
     "LetterSubmitted": "de drukker heeft een brief ontvangen",
@@ -282,6 +287,10 @@ ADVICE: Mapping[str, str] = {
     AttentionReason.CONTRADICTION: (
         "Kijk in de box of het bericht er staat. Misschien is er ook al een brief onderweg: dan heeft de ontvanger het "
         "bericht twee keer. Leg uit wat geldt als de ontvanger ernaar vraagt."
+    ),
+    AttentionReason.BURST: (
+        "Kijk wat er aan de hand is: een storing bij de mailprovider, of verkeerde e-mailadressen van de afzender. "
+        "Beslis dan voor alle berichten tegelijk met 'bode bounce decide': een brief, of nog eens proberen?"
     ),
     AttentionReason.NO_POSTAL_ADDRESS: (
         "Zoek het postadres op. Een aangenomen bericht kan niet meer veranderen: bied het in het zaaksysteem aan als "

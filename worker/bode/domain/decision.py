@@ -234,6 +234,7 @@ class Story:
             code=bounce.code,
             status=bounce.status,
             mta=bounce.mta,
+            matched_by=bounce.matched_by,
             moved=moved,
             sealed={"diagnostic": bounce.diagnostic} if bounce.diagnostic else {},
         )

@@ -20,7 +20,7 @@ from bode.domain import events as ev
 from bode.domain.decision import Decision, Story, iso
 from bode.domain.letters import on_letter_news, on_letter_trouble, order_again, order_letter, plan_letter
 from bode.domain.message import Consent, ConsentBasis
-from bode.domain.notices import on_notice, on_notice_clock, on_notice_worker_lost
+from bode.domain.notices import on_burst, on_notice, on_notice_clock, on_notice_worker_lost
 from bode.domain.parts import (
     AttentionReason,
     Brief,
@@ -37,7 +37,7 @@ from bode.domain.placements import on_placement, on_placement_worker_lost, plan_
 from bode.domain.policy import Channel, ChannelKind, Policy
 
 
-def decide(delivery: Delivery, event: ev.Event, policy: Policy, now: datetime) -> Decision:  # noqa: C901 - one dispatch, read as a table
+def decide(delivery: Delivery, event: ev.Event, policy: Policy, now: datetime) -> Decision:  # noqa: C901, PLR0912 - one dispatch, read as a table
     """Decide what follows from this event, now. Total: never raises, whatever the pair of state and event."""
     story = Story(delivery, policy, now)
     match event:
@@ -56,6 +56,8 @@ def decide(delivery: Delivery, event: ev.Event, policy: Policy, now: datetime) -
             on_letter_news(story, event)
         case ev.LetterRefused() | ev.LetterUnavailable() | ev.LetterUnknown():
             on_letter_trouble(story, event)
+        case ev.BurstSuspected() | ev.BurstDecided():
+            on_burst(story, event)
         case ev.NoticeSent() | ev.NoticeBounced() | ev.NoticeUnavailable() | ev.NoticeUnknown():
             on_notice(story, event)
         case ev.ClockStruck():
@@ -130,6 +132,8 @@ def _why_not(brief: Brief, channel: Channel, consent: Consent | None) -> str | N
         return "too_confidential"  # L2
     if channel.kind is ChannelKind.EMAIL and not brief.has_email:
         return "no_email"
+    if channel.kind is ChannelKind.EMAIL and brief.email_failing_since is not None:
+        return "address_failing"
     return None
 
 

@@ -45,6 +45,8 @@ class Bounce:
     mta: str | None = None
     reported: bool = False
     """True for a report that came in afterwards (DSN); False for an answer while we were sending."""
+    matched_by: str | None = None
+    """Who matched a report to its mail, where that was a person."""
 
 
 # ---- the message itself -------------------------------------------------------------------------------------------
@@ -155,10 +157,31 @@ class NoticeSent:
 
 @dataclass(frozen=True, slots=True)
 class NoticeBounced:
-    """The notice was refused while sending, or came back later (L7)."""
+    """The notice was refused while sending, or came back later (L7).
+
+    `held`: it is one of many hard bounces at once, which a person must confirm before a letter goes.
+    """
 
     channel: str
     bounce: Bounce
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BurstSuspected:
+    """This notice bounced hard shortly before it was seen that many did: a letter not handed over yet waits too."""
+
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class BurstDecided:
+    """A person decided on a burst of hard bounces: they are real, or the addresses are good after all."""
+
+    channel: str
+    real: bool
+    by: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +337,8 @@ Event = (
     | Opened
     | NoticeSent
     | NoticeBounced
+    | BurstSuspected
+    | BurstDecided
     | NoticeUnavailable
     | NoticeUnknown
     | LetterSubmitted

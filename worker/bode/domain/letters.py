@@ -16,10 +16,24 @@ from bode.domain.policy import pick, spread
 def order_letter(story: Story, kind: LetterKind, reason: LetterReason, *, about: str | None) -> None:
     """Order a letter: the message itself (L1, L6), or that a notice could not be delivered (L7)."""
     if kind is LetterKind.NOTICE and any(
-        letter.kind is LetterKind.NOTICE and letter.about == about for letter in story.delivery.letters
+        letter.kind is LetterKind.NOTICE and letter.about == about and letter.state is not L.CANCELLED
+        for letter in story.delivery.letters
     ):
         return
     _add_letter(story, kind, reason, about)
+
+
+def withhold_letter(story: Story, about: str) -> bool:
+    """Call back the letter about this notice, if it was not tried yet; tells whether it was."""
+    for index, letter in enumerate(story.delivery.letters):
+        if letter.kind is LetterKind.NOTICE and letter.about == about and not letter.attempts:
+            if letter.state not in (L.PLANNED, L.BLOCKED):
+                continue
+            story.put_letter(index, replace(letter, state=L.CANCELLED))
+            story.settle(letter_part(index))
+            story.close(letter_part(index))
+            return True
+    return False
 
 
 def order_again(story: Story, letter: Letter) -> None:
@@ -57,26 +71,10 @@ def on_letter_news(story: Story, event: _LetterNews) -> None:
     part, law = letter_part(event.letter), "L7" if letter.kind is LetterKind.NOTICE else "L10"
     match letter.state, event:
         case ((L.PLANNED | L.UNKNOWN), ev.LetterSubmitted()):
-            if letter.state is L.UNKNOWN:
-                story.fact("outcome.reconciled", "L6", part=part, outcome="submitted")
-            story.settle(part)
-            attempts = letter.attempts + 1
-            submitted = replace(letter, state=L.SUBMITTED, attempts=attempts, submitted_at=event.at, call=None)
-            story.put_letter(event.letter, submitted)
-            story.fact(
-                "RelayToNonERDS",
-                "L6",
-                law,
-                part=part,
-                at=event.at,
-                source=event.source,
-                kind=letter.kind,
-                sha256=event.sha256,
-                pages=event.pages,
-                template=event.template,
-                receipt=event.receipt,
-            )
-            _watch(story, part)
+            _submitted(story, letter, event, law)
+        case (L.CANCELLED, ev.LetterSubmitted()) if not story.delivery.cancelled:
+            # Withheld while a worker had it in hand: it went all the same, and the truth is recorded.
+            _submitted(story, letter, event, law)
         case ((L.UNKNOWN | L.SUBMITTED), ev.LetterPrinted()):
             if letter.state is L.UNKNOWN:
                 story.fact("outcome.reconciled", "L6", part=part, outcome="printed")
@@ -108,6 +106,30 @@ def on_letter_news(story: Story, event: _LetterNews) -> None:
 def _watch(story: Story, part: str) -> None:
     wake_at = story.now + story.policy.posting_overdue
     story.step(part, Action.WATCH, story.policy.print_lane, None, deadline_at=wake_at, wake_at=wake_at)
+
+
+def _submitted(story: Story, letter: Letter, event: ev.LetterSubmitted, law: str) -> None:
+    part = letter_part(event.letter)
+    if letter.state is L.UNKNOWN:
+        story.fact("outcome.reconciled", "L6", part=part, outcome="submitted")
+    story.settle(part)
+    attempts = letter.attempts + 1
+    submitted = replace(letter, state=L.SUBMITTED, attempts=attempts, submitted_at=event.at, call=None)
+    story.put_letter(event.letter, submitted)
+    story.fact(
+        "RelayToNonERDS",
+        "L6",
+        law,
+        part=part,
+        at=event.at,
+        source=event.source,
+        kind=letter.kind,
+        sha256=event.sha256,
+        pages=event.pages,
+        template=event.template,
+        receipt=event.receipt,
+    )
+    _watch(story, part)
 
 
 def on_letter_trouble(story: Story, event: ev.LetterRefused | ev.LetterUnavailable | ev.LetterUnknown) -> None:

@@ -9,8 +9,17 @@ from typing import assert_never
 from bode.domain import events as ev
 from bode.domain.bounces import Verdict
 from bode.domain.decision import Action, AlarmKind, Story, iso
-from bode.domain.letters import order_letter
-from bode.domain.parts import OPEN_PLACEMENTS, LetterKind, LetterReason, Notice, NoticeState, Placement, notice_part
+from bode.domain.letters import order_letter, withhold_letter
+from bode.domain.parts import (
+    OPEN_PLACEMENTS,
+    AttentionReason,
+    LetterKind,
+    LetterReason,
+    Notice,
+    NoticeState,
+    Placement,
+    notice_part,
+)
 from bode.domain.parts import NoticeState as N
 from bode.domain.parts import PlacementState as P
 from bode.domain.policy import ChannelKind, LetterWithoutAddress, NoticeBy, pick, spread
@@ -60,6 +69,13 @@ def _open_notice(story: Story, placement: Placement, deadline_at: datetime) -> N
         story.put(replace(placement, notice=Notice(N.BY_BOX, deadline_at)))
         story.fact("notice.by_box", "L3", part=part, proven=False, deadline=iso(deadline_at))
         story.close(part)
+    elif brief.has_email and brief.email_failing_since is not None:
+        # Sending to an address that is known to fail would waste the 48 hours: the other route at once (L7).
+        since, why = iso(brief.email_failing_since), brief.email_failing_reason
+        story.put(replace(placement, notice=Notice(N.UNDELIVERABLE, deadline_at, last_reason=why)))
+        story.fact("notice.impossible", "L7", "L11", part=part, reason="address_failing", since=since, bounced=why)
+        story.close(part)
+        order_letter(story, LetterKind.NOTICE, LetterReason.ADDRESS_FAILING, about=placement.channel)
     elif not brief.has_email:
         # Known at once, not after 48 hours.
         story.put(replace(placement, notice=Notice(N.IMPOSSIBLE, deadline_at)))
@@ -111,7 +127,7 @@ def on_notice(story: Story, event: _NoticeEvent) -> None:
             # It left while the state had moved on (a bounce, the deadline): a fact, and no more.
             _notice_sent_fact(story, placement.channel, event, notice.attempts + 1, late=True)
         case ((N.DUE | N.SENT), ev.NoticeBounced()):
-            _notice_bounced(story, placement, notice, event.bounce)
+            _notice_bounced(story, placement, notice, event)
         case _, ev.NoticeBounced():
             # After a permanent bounce nothing undoes it; after the deadline the letter is under way already.
             story.bounced(part, event.bounce, moved=False)
@@ -155,15 +171,19 @@ def _notice_sent_fact(story: Story, channel: str, event: ev.NoticeSent, attempt:
     )
 
 
-def _notice_bounced(story: Story, placement: Placement, notice: Notice, bounce: ev.Bounce) -> None:
+def _notice_bounced(story: Story, placement: Placement, notice: Notice, event: ev.NoticeBounced) -> None:
     """L7: a soft bounce is tried again over what is left of the 48 hours; a hard one calls for a letter."""
-    part = notice_part(placement.channel)
+    part, bounce = notice_part(placement.channel), event.bounce
     match bounce.verdict:
         case Verdict.NOT_A_BOUNCE:
             # An out-of-office reply or "still trying" is technically an answer, but says nothing about delivery.
             story.bounced(part, bounce, moved=False)
             if not bounce.reported and notice.state is N.DUE:
                 _plan_notice(story, placement.channel, story.now + story.policy.relay_retry)
+            return
+        case Verdict.HARD if event.held:
+            story.bounced(part, bounce, moved=True)
+            _hold(story, placement, notice, bounce.reason)
             return
         case Verdict.HARD:
             story.bounced(part, bounce, moved=True)
@@ -223,6 +243,9 @@ def on_notice_clock(story: Story, placement: Placement, notice: Notice) -> None:
                 _deadline_missed(story, placement, notice)
             _notice_failed(story, placement, notice, N.EXPIRED, notice.last_reason)
             order_letter(story, LetterKind.NOTICE, LetterReason.NOTICE_NOT_IN_TIME, about=placement.channel)
+        case N.HELD if notice.sent_at is None:
+            # The end of the 48 hours is a fact; what follows is still the person's to decide.
+            _deadline_missed(story, placement, notice)
         case N.DUE:
             story.alarm(AlarmKind.NOTICE_LATE, lane, notice.last_reason or "not_sent")
             if placement.placed_at is not None:
@@ -247,3 +270,49 @@ def on_notice_worker_lost(story: Story, placement: Placement, notice: Notice, co
     story.fact("outcome.unknown", "L3", part=part, code=code)
     story.put(replace(placement, notice=replace(notice, attempts=notice.attempts + 1)))
     _plan_notice(story, placement.channel, story.now)
+
+
+# ---- bursts -------------------------------------------------------------------------------------------------------
+
+
+def _hold(story: Story, placement: Placement, notice: Notice, reason: str | None) -> None:
+    """Wait for a person: many hard bounces at once are a sign that something else is wrong than the addressees."""
+    part = notice_part(placement.channel)
+    story.put(replace(placement, notice=replace(notice, state=N.HELD, last_reason=reason)))
+    story.fact("notice.held", "L7", part=part, reason=reason)
+    story.attend(part, AttentionReason.BURST)
+    # The 48 hours go on, and their end is recorded.
+    end = notice.deadline_at
+    story.step(part, Action.WATCH, story.policy.notice_lane, None, deadline_at=end, wake_at=end)
+
+
+def on_burst(story: Story, event: ev.BurstSuspected | ev.BurstDecided) -> None:
+    """Hold what can still be held, or carry out what a person decided."""
+    placement = story.delivery.placement(event.channel)
+    if placement is None or placement.notice is None:
+        story.recorded(type(event).__name__, channel=event.channel)
+        return
+    notice = placement.notice
+    match notice.state, event:
+        case (N.UNDELIVERABLE, ev.BurstSuspected()) if withhold_letter(story, event.channel):
+            _hold(story, placement, notice, notice.last_reason)
+        case (N.HELD, ev.BurstDecided()):
+            _decided(story, placement, notice, event)
+        case _:
+            story.recorded(type(event).__name__, channel=event.channel, state=notice.state)
+
+
+def _decided(story: Story, placement: Placement, notice: Notice, event: ev.BurstDecided) -> None:
+    part = notice_part(placement.channel)
+    act = "burst_confirmed" if event.real else "burst_rejected"
+    story.fact("staff.action", "L7", "L9", part=part, act=act, by=event.by, reason=event.reason)
+    story.settle(part)
+    story.close(part)
+    if not event.real and story.now < notice.deadline_at:
+        story.put(replace(placement, notice=replace(notice, state=N.DUE)))
+        _plan_notice(story, placement.channel, story.now)
+        return
+    # Real, or too late to send again: the addressee is told by letter (L7).
+    _notice_failed(story, placement, notice, N.UNDELIVERABLE if event.real else N.EXPIRED, notice.last_reason)
+    reason = LetterReason.NOTICE_BOUNCED if event.real else LetterReason.NOTICE_NOT_IN_TIME
+    order_letter(story, LetterKind.NOTICE, reason, about=placement.channel)

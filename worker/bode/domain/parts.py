@@ -57,6 +57,8 @@ class NoticeState(StrEnum):
     """The addressee opted out (L3). Final."""
     IMPOSSIBLE = "impossible"
     """No address to send it to (L3, L11). Final; a letter by policy."""
+    HELD = "held"
+    """A hard bounce among many at once: a person decides whether it is real. No letter before that."""
     UNDELIVERABLE = "undeliverable"
     """It bounced for good (L7). Final: a letter was ordered."""
     EXPIRED = "expired"
@@ -82,6 +84,7 @@ class LetterReason(StrEnum):
     NOTICE_BOUNCED = "notice_bounced"
     NOTICE_NOT_IN_TIME = "notice_not_in_time"
     NO_EMAIL = "no_email"
+    ADDRESS_FAILING = "address_failing"
 
 
 class LetterState(StrEnum):
@@ -115,6 +118,7 @@ class AttentionReason(StrEnum):
     DEFECT = "defect"
     UNRECOGNISED = "unrecognised"
     CONTRADICTION = "contradiction"
+    BURST = "burst"
     NO_POSTAL_ADDRESS = "no_postal_address"
     LETTER_REFUSED = "letter_refused"
     LETTER_RETURNED = "letter_returned"
@@ -137,6 +141,9 @@ class Brief:
     email_given_by: str | None = None
     email_given_at: datetime | None = None
     opted_out_at: datetime | None = None
+    email_failing_since: datetime | None = None
+    """The address bounced hard for this organisation then, and was not given anew since."""
+    email_failing_reason: str | None = None
     publish_at: datetime | None = None
     concerns: str | None = None
 
@@ -271,7 +278,7 @@ OPEN_PLACEMENTS = frozenset(
         PlacementState.HELD,
     }
 )
-_OPEN_NOTICES = frozenset({NoticeState.WAITING, NoticeState.DUE})
+_OPEN_NOTICES = frozenset({NoticeState.WAITING, NoticeState.DUE, NoticeState.HELD})
 _OPEN_LETTERS = frozenset({LetterState.PLANNED, LetterState.UNKNOWN, LetterState.SUBMITTED, LetterState.PRINTED})
 
 

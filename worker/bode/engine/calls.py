@@ -24,6 +24,7 @@ from bode.domain.message import Message
 from bode.domain.parts import Delivery, LetterKind, LetterReason, PlacementState
 from bode.domain.terms import last_day, legal_day
 from bode.engine import answers
+from bode.engine.mail_health import Address
 from bode.engine.parts import Organisation, Parts
 from bode.engine.return_path import Carries, Token
 from bode.store.messages import StoredLetter
@@ -44,6 +45,7 @@ _WHY_NOTICE: Mapping[LetterReason, WhyNotice] = {
     LetterReason.NOTICE_BOUNCED: WhyNotice.NO_SUCH_ADDRESS,
     LetterReason.NOTICE_NOT_IN_TIME: WhyNotice.UNREACHABLE,
     LetterReason.NO_EMAIL: WhyNotice.NO_ADDRESS,
+    LetterReason.ADDRESS_FAILING: WhyNotice.NO_SUCH_ADDRESS,
 }
 
 
@@ -62,6 +64,8 @@ class Outcome:
 
     events: list[tuple[Leased, ev.Event]] = field(default_factory=list[tuple[Leased, ev.Event]])
     letters: list[StoredLetter] = field(default_factory=list[StoredLetter])
+    addresses: dict[UUID, Address] = field(default_factory=dict[UUID, Address])
+    """For mail: who it was from and where it went, by message."""
 
 
 class Calls:
@@ -209,7 +213,9 @@ class Calls:
                 unavailable = ev.NoticeUnavailable(channel, "not_composed", configuration=lacking)
                 outcome.events.append((item.leased, unavailable))
                 continue
-            ready.append((item, channel, text, self._notice_mail(item, channel, text)))
+            mail = self._notice_mail(item, channel, text)
+            ready.append((item, channel, text, mail))
+            outcome.addresses[item.message.id] = Address(item.message.sender, mail.email)
         if not ready:
             return
         lane = self._parts.policy.notice_lane

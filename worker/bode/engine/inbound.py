@@ -24,9 +24,10 @@ from sqlalchemy.exc import IntegrityError
 from bode.domain import events as ev
 from bode.domain.bounces import BounceMail, MailKind, RecipientReport, Verdict, read_mail
 from bode.engine.lanes import Lanes
+from bode.engine.mail_health import Address
 from bode.engine.parts import Parts
 from bode.engine.return_path import Carries, Token
-from bode.store import tables
+from bode.store import messages, tables
 from bode.store.database import DATABASE_AWAY
 from bode.store.record import read_deliveries
 from bode_adapters.contract import LetterReport, LetterStatus
@@ -36,6 +37,8 @@ log = structlog.get_logger()
 RECEIVED = Counter("bode_inbound_received_total", "Things that came in, and what became of them.", ["route", "state"])
 
 _inbound = tables.inbound.c
+MAIL_ROUTES = ("smtp", "lmtp", "maildir", "imap", "webhook")
+"""The routes that bring mail, all decided alike."""
 _FASTER_THAN_US = timedelta(hours=1)
 
 
@@ -81,29 +84,29 @@ class Inbound:
             async with self._parts.database.read() as connection:
                 rows = list(
                     await connection.execute(
-                        sa.select(_inbound.key, _inbound.sealed)
-                        .where(_inbound.state == "new", _inbound.route == "smtp")
+                        sa.select(_inbound.key, _inbound.route, _inbound.sealed)
+                        .where(_inbound.state == "new", _inbound.route.in_(MAIL_ROUTES))
                         .order_by(_inbound.received_at)
                         .limit(200)
                     )
                 )
             for row in rows:
                 try:
-                    await self._decide_mail(row.key, self._parts.vault.open_inbound(row.key, row.sealed))
+                    await self._decide_mail(row.key, row.route, self._parts.vault.open_inbound(row.key, row.sealed))
                 except DATABASE_AWAY:
                     raise  # The database is away: they are all still there for the next time.
                 except Exception as error:  # noqa: BLE001 - what anybody may mail to us must not hold up the rest
-                    log.error("inbound.cannot_decide", route="smtp", key=row.key, error=type(error).__name__)
+                    log.error("inbound.cannot_decide", route=row.route, key=row.key, error=type(error).__name__)
                     note = f"cannot_decide:{type(error).__name__}"
-                    await self._settle(row.key, route="smtp", state="unmatched", note=note)
+                    await self._settle(row.key, route=row.route, state="unmatched", note=note)
             return len(rows)
 
-    async def _decide_mail(self, key: str, raw: bytes) -> None:
+    async def _decide_mail(self, key: str, route: str, raw: bytes) -> None:
         recipient, _, mail = raw.partition(b"\n")
         token = self._parts.return_path.read(recipient.decode("ascii", "replace"))
         if token is None:
             # Not signed by us: a forged bounce, a stray mail, or one for an old key. Never acted on.
-            await self._settle(key, route="smtp", state="ignored", note="no_valid_return_path")
+            await self._settle(key, route=route, state="ignored", note="no_valid_return_path")
             return
         found = await asyncio.to_thread(read_mail, mail, self._parts.rules)
         report = _about(found)
@@ -111,16 +114,50 @@ class Inbound:
         if report is None or event is None:
             await self._settle(
                 key,
-                route="smtp",
+                route=route,
                 state="unmatched",
                 note=f"nothing_to_decide:{found.kind}",
                 message_id=token.message_id,
             )
             return
         verdict = report.classification.verdict
-        await self._settle(key, route="smtp", state="matched", note=verdict, message_id=token.message_id, event=event)
+        await self._settle(key, route=route, state="matched", note=verdict, message_id=token.message_id, event=event)
 
-    async def _event(self, token: Token, report: RecipientReport) -> ev.Event | None:
+    async def match(self, key: str, message_id: UUID, *, by: str, reason: str) -> str:
+        """Match an unmatched mail to the message it is about, by hand; tells what became of it.
+
+        `key` may be its first characters. What the mail says is decided as for any other bounce.
+        """
+        async with self._parts.database.read() as connection:
+            found = await connection.execute(
+                sa.select(_inbound.key, _inbound.route, _inbound.sealed)
+                .where(_inbound.state == "unmatched", _inbound.key.startswith(key, autoescape=True))
+                .limit(2)
+            )
+            rows = list(found)
+            delivery = (await read_deliveries(connection, [message_id])).get(message_id)
+        if len(rows) != 1 or delivery is None:
+            return f"{len(rows)} unmatched mails have a key that starts so: nothing was done"
+        (row,) = rows
+        _, _, mail = self._parts.vault.open_inbound(row.key, row.sealed).partition(b"\n")
+        report = _about(await asyncio.to_thread(read_mail, mail, self._parts.rules))
+        place = next((n for n, item in enumerate(delivery.placements) if item.placed_at is not None), None)
+        if report is None or place is None:
+            return "this mail says nothing about delivery, or nothing of this message was mailed: nothing was done"
+        carries = Carries.NOTICE if delivery.placements[place].notice is not None else Carries.MESSAGE
+        event = await self._event(Token(message_id, place, carries), report, matched_by=by)
+        await self._settle(
+            row.key,
+            route=row.route,
+            state="matched",
+            note=f"by {by}: {reason}",
+            message_id=message_id,
+            event=event,
+            was="unmatched",
+        )
+        return f"matched, {report.classification.verdict}: {report.classification.reason}"
+
+    async def _event(self, token: Token, report: RecipientReport, *, matched_by: str | None = None) -> ev.Event | None:
         async with self._parts.database.read() as connection:
             delivery = (await read_deliveries(connection, [token.message_id])).get(token.message_id)
         if delivery is None or token.placement >= len(delivery.placements):
@@ -136,6 +173,7 @@ class Inbound:
             report.diagnostic or said.evidence,
             report.remote_mta,
             reported=True,
+            matched_by=matched_by,
         )
         match token.carries:
             case Carries.NOTICE:
@@ -152,15 +190,23 @@ class Inbound:
         note: str,
         message_id: UUID | None = None,
         event: ev.Event | None = None,
+        was: str = "new",
     ) -> None:
         """Say what became of it, and record its event, in one transaction; once, whoever else is at it."""
         once = (
             sa.update(tables.inbound)
-            .where(_inbound.key == key, _inbound.state == "new")
+            .where(_inbound.key == key, _inbound.state == was)
             .values(state=state, note=note[:80], message_id=message_id)
         )
         happened = [(message_id, event)] if message_id is not None and event is not None else []
-        if await self._lanes.apply(happened, once=once):
+        addresses: dict[UUID, Address] = {}
+        if message_id is not None and isinstance(event, (ev.NoticeBounced, ev.CarrierBounced)):
+            async with self._parts.database.read() as connection:
+                found = await messages.load(connection, [message_id], self._parts.vault, with_documents=False)
+            addresses = {
+                one.id: Address(one.sender, one.notice.email) for one in found.values() if one.notice.email is not None
+            }
+        if await self._lanes.apply(happened, once=once, addresses=addresses):
             RECEIVED.labels(route, state).inc()
             log.info("inbound.decided", route=route, state=state, note=note, message=str(message_id or ""))
 

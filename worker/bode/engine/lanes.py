@@ -23,6 +23,7 @@ from bode.domain import events as ev
 from bode.domain.decision import Action, Alarm, AlarmKind
 from bode.engine.calls import Calls, Outcome, Work
 from bode.engine.guard import SenderSideGuard
+from bode.engine.mail_health import Address
 from bode.engine.parts import Parts
 from bode.store import messages, steps
 from bode.store.database import DATABASE_AWAY
@@ -69,6 +70,7 @@ class Lanes:
         self._guard = SenderSideGuard()
         self._busy: Tally[str] = Tally()
         self._stopping = False
+        self._probing: set[str] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
@@ -153,6 +155,17 @@ class Lanes:
                 lease_until=until,
                 now=self._parts.clock.now(),
             )
+            if not leased:
+                leased = await steps.claim_probe(
+                    connection,
+                    lane=lane,
+                    owner=self.owner,
+                    lease_until=until,
+                    now=self._parts.clock.now(),
+                    real_now=self._parts.clock.real(),
+                )
+                if leased:
+                    self._probing.add(lane)
             calls = self._choose_calls(lane, leased)
             await steps.set_calls(connection, calls)
         return [replace(item, call=calls.get(item.id, item.call)) for item in leased]
@@ -234,9 +247,11 @@ class Lanes:
         async with self._parts.database.write() as connection:
             ledgers = await lock(connection, [item.message_id for item in leased], self._parts.vault)
             held = await steps.finish(connection, leased)
-            for item, event in outcome.events:
-                if item.id in held and item.message_id in ledgers:
-                    ledgers[item.message_id].apply(event, self._parts.policy, now)
+            happened = [(item.message_id, event) for item, event in outcome.events if item.id in held]
+            decide, earlier = await self._parts.health.weigh(connection, happened, outcome.addresses, now)
+            for message_id, event in decide:
+                if message_id in ledgers:
+                    ledgers[message_id].apply(event, self._parts.policy, now)
             keys = {message_id: ledger.key for message_id, ledger in ledgers.items() if ledger.key is not None}
             kept = {(item.message_id, item.part) for item in leased if item.id in held}
             letters = [letter for letter in outcome.letters if (letter.message_id, f"letter/{letter.number}") in kept]
@@ -251,13 +266,35 @@ class Lanes:
             if isinstance(event, (ev.NoticeBounced, ev.CarrierBounced)) and item.id in held:
                 BOUNCES.labels(event.bounce.verdict, event.bounce.reason).inc()
         await self.announce(written)
+        await self._probed(lane, [event for _, event in happened])
+        if earlier:
+            await self.apply(earlier)
         return len(held)
+
+    async def _probed(self, lane: str, events: Sequence[ev.Event]) -> None:
+        """After a stopped lane tried a few steps: start it when one went well, or wait longer."""
+        if lane not in self._probing:
+            return
+        self._probing.discard(lane)
+        well = any(isinstance(event, (ev.NoticeSent, ev.Placed, ev.PlacementPending)) for event in events)
+        async with self._parts.database.write() as connection:
+            if well:
+                await steps.start_lane(connection, lane, by="bode")
+            else:
+                await steps.probe_later(connection, lane, self._parts.clock.real())
+        log.warning("lane.probed", lane=lane, started=well)
 
     async def _write(self, connection: AsyncConnection, ledgers: Mapping[UUID, Ledger], now: datetime) -> Written:
         return await write(connection, ledgers, policy=self._parts.policy, vault=self._parts.vault, now=now)
 
-    async def apply(self, happened: Sequence[tuple[UUID, ev.Event]], *, once: sa.Update | None = None) -> bool:
-        """Decide and record events that no step of ours brought.
+    async def apply(
+        self,
+        happened: Sequence[tuple[UUID, ev.Event]],
+        *,
+        once: sa.Update | None = None,
+        addresses: Mapping[UUID, Address] | None = None,
+    ) -> bool:
+        """Decide and record events that no step of ours brought. `addresses` tells where mail went that bounced.
 
         `once` is made first, in the same transaction: when it changes nothing, somebody else recorded these events
         already, nothing is done, and the answer is False.
@@ -267,7 +304,8 @@ class Lanes:
             if once is not None and (await connection.execute(once)).rowcount == 0:
                 return False
             ledgers = await lock(connection, [message_id for message_id, _ in happened], self._parts.vault)
-            for message_id, event in happened:
+            decide, earlier = await self._parts.health.weigh(connection, happened, addresses or {}, now)
+            for message_id, event in decide:
                 if message_id in ledgers:
                     ledgers[message_id].apply(event, self._parts.policy, now)
             written = await self._write(connection, ledgers, now)
@@ -275,6 +313,8 @@ class Lanes:
             if isinstance(event, (ev.NoticeBounced, ev.CarrierBounced)):
                 BOUNCES.labels(event.bounce.verdict, event.bounce.reason).inc()
         await self.announce(written)
+        if earlier:
+            await self.apply(earlier)
         return True
 
     async def announce(self, written: Written) -> None:
@@ -291,6 +331,8 @@ class Lanes:
                 stopped = await steps.stop_lane(
                     connection, alarm.lane, reason="many sender-side refusals", by="bode", now=self._parts.clock.now()
                 )
+                # It may be over by itself (a rate, a list): a few are tried again, first soon, then less often.
+                await steps.probe_later(connection, alarm.lane, self._parts.clock.real())
             if stopped:
                 ALARMS.labels(AlarmKind.LANE_STOPPED, alarm.lane).inc()
                 log.error("lane.stopped", lane=alarm.lane, reason="many sender-side refusals")

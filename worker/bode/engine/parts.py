@@ -10,6 +10,7 @@ from bode.compose.letter import LetterComposer
 from bode.compose.notice import NoticeComposer
 from bode.domain.bounces import RuleBook
 from bode.domain.policy import Policy
+from bode.engine.mail_health import MailHealth
 from bode.engine.return_path import ReturnPath
 from bode.store.database import Database
 from bode.store.vault import Vault
@@ -43,6 +44,7 @@ class Parts:
     letter_composer: LetterComposer
     rules: RuleBook
     return_path: ReturnPath
+    health: MailHealth
     organisations: Mapping[str, Organisation]
     box_urls: Mapping[str, str]
     chunk: int = 100

@@ -70,6 +70,7 @@ class Sweeper:
         """Ring for every lane that has work: a ring that was lost is made good here."""
         async with self._parts.database.read() as connection:
             ready = await steps.ready_lanes(connection, cap=self._parts.chunk * 16)
+            ready |= dict.fromkeys(await steps.lanes_to_probe(connection, self._parts.clock.real()), 1)
         await self._ring(ready)
 
     async def _take_over(self) -> None:

@@ -27,8 +27,9 @@ from bode.intake import body as request
 from bode.intake import documents
 from bode.intake.documents import DocumentLimits
 from bode.intake.faults import Conflict, Fault, Refused
-from bode.store import messages
+from bode.store import mail_health, messages
 from bode.store.database import Database
+from bode.store.mail_health import Failing
 from bode.store.record import Ledger, lock, write
 from bode.store.vault import Vault
 
@@ -159,7 +160,8 @@ class Intake:
         self, message: Message, body_hash: bytes, concerned: messages.Known | None, now: datetime
     ) -> Accepted:
         key = self._vault.new_key(message.id)
-        ledger = Ledger(Delivery(_brief(message, now)), message.sender, is_new=True, key=key)
+        failing = await self._failing(message)
+        ledger = Ledger(Delivery(_brief(message, now, failing)), message.sender, is_new=True, key=key)
         ledger.facts.append(
             Fact(
                 "SubmissionAcceptance",
@@ -187,6 +189,20 @@ class Intake:
         log.info("intake.accepted", message=str(message.id), organisation=message.sender, nature=message.nature)
         await self._ring(written.lanes)
         return Accepted(message.id, message.sender, message.reference, now)
+
+    async def _failing(self, message: Message) -> Failing | None:
+        """Tell whether the address is known to fail for this sender; an address given anew since is trusted again."""
+        wish = message.notice
+        if wish.email is None:
+            return None
+        hidden = self._vault.email_hash(wish.email)
+        async with self._database.read() as connection:
+            failing = await mail_health.failing(connection, message.sender, hidden)
+        if failing is None or wish.given_at is None or wish.given_at <= failing.bounced_at:
+            return failing
+        async with self._database.write() as connection:
+            await mail_health.forget_failing(connection, message.sender, hidden)
+        return None
 
     async def cancel(self, message_id: UUID, *, by: str, reason: str) -> None:
         """Call a message back that was not handed to any channel yet (law L9). Raises `Conflict` when it was."""
@@ -217,7 +233,7 @@ def _in_use(found: messages.Known, body_hash: bytes) -> Fault:
     return Fault("#/kenmerk", "kenmerk_in_gebruik", text)
 
 
-def _brief(message: Message, accepted_at: datetime) -> Brief:
+def _brief(message: Message, accepted_at: datetime, failing: Failing | None) -> Brief:
     return Brief(
         message_id=message.id,
         accepted_at=accepted_at,
@@ -231,6 +247,8 @@ def _brief(message: Message, accepted_at: datetime) -> Brief:
         email_given_by=message.notice.given_by,
         email_given_at=message.notice.given_at,
         opted_out_at=message.notice.opted_out_at,
+        email_failing_since=failing.bounced_at if failing is not None else None,
+        email_failing_reason=failing.reason if failing is not None else None,
         publish_at=message.publish_at if message.publish_at and message.publish_at > accepted_at else None,
         concerns=message.concerns,
     )

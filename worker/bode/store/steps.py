@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -78,6 +78,53 @@ async def claim(
         leased += await _lease(connection, rest, owner, lease_until, now)
     leased.sort(key=lambda item: (item.deadline_at, item.id))
     return leased
+
+
+_FIRST_PROBE_SECONDS, _LAST_PROBE_SECONDS, _PROBES = 60, 4 * 3600, 3
+
+
+async def claim_probe(
+    connection: AsyncConnection, *, lane: str, owner: str, lease_until: datetime, now: datetime, real_now: datetime
+) -> list[Leased]:
+    """Take a few steps of a stopped lane whose time to be tried has come: one worker at a time."""
+    column = tables.lane.c
+    mine = await connection.execute(
+        sa.update(tables.lane)
+        .where(column.name == lane, column.stopped_at.is_not(None), column.probe_at <= real_now)
+        .values(probe_at=lease_until)
+    )
+    if mine.rowcount == 0:
+        return []
+    chosen = (
+        sa.select(_step.id)
+        .where(_step.lane == lane, _step.state == _READY)
+        .order_by(_step.deadline_at, _step.id)
+        .limit(_PROBES)
+        .with_for_update(skip_locked=True)
+    )
+    return await _lease(connection, chosen, owner, lease_until, now)
+
+
+async def probe_later(connection: AsyncConnection, lane: str, real_now: datetime) -> None:
+    """Set the next moment at which a stopped lane tries a few steps: first after a minute, then twice as long."""
+    column = tables.lane.c
+    found = await connection.execute(sa.select(column.backoff_seconds).where(column.name == lane))
+    before = found.scalar_one_or_none()
+    wait = min(before * 2, _LAST_PROBE_SECONDS) if before else _FIRST_PROBE_SECONDS
+    await connection.execute(
+        sa.update(tables.lane)
+        .where(column.name == lane, column.stopped_at.is_not(None))
+        .values(backoff_seconds=wait, probe_at=real_now + timedelta(seconds=wait))
+    )
+
+
+async def lanes_to_probe(connection: AsyncConnection, real_now: datetime) -> list[str]:
+    """Give the stopped lanes whose time to be tried has come."""
+    column = tables.lane.c
+    rows = await connection.execute(
+        sa.select(column.name).where(column.stopped_at.is_not(None), column.probe_at <= real_now)
+    )
+    return [row.name for row in rows]
 
 
 async def _lease(
@@ -258,7 +305,7 @@ async def start_lane(connection: AsyncConnection, name: str, *, by: str) -> bool
     changed = await connection.execute(
         sa.update(tables.lane)
         .where(tables.lane.c.name == name, tables.lane.c.stopped_at.is_not(None))
-        .values(stopped_at=None, reason=None, changed_by=by)
+        .values(stopped_at=None, reason=None, changed_by=by, probe_at=None, backoff_seconds=None)
     )
     return changed.rowcount > 0
 

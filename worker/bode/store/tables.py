@@ -224,4 +224,66 @@ lane = sa.Table(
     _column("stopped_at", UtcDateTime, nullable=True),
     _column("reason", sa.String(120), nullable=True),
     _column("changed_by", sa.String(64), nullable=True),
+    _column("probe_at", UtcDateTime, nullable=True),
+    _column("backoff_seconds", sa.Integer, nullable=True),
+)
+
+# ---- what is known of mail: failing addresses, and whether a provider or a sender has a problem of its own ----------
+
+failing_address = sa.Table(
+    "failing_address",
+    metadata,
+    _column("organisation", sa.String(20), primary_key=True),
+    _column("address_hash", sa.LargeBinary(32), primary_key=True),
+    _column("bounced_at", UtcDateTime),
+    _column("reason", sa.String(24)),
+    _column("rule", sa.String(64)),
+    _column("message_id", sa.Uuid),
+)
+
+mail_count = sa.Table(
+    "mail_count",
+    metadata,
+    _column("hour", UtcDateTime, primary_key=True),
+    _column("organisation", sa.String(20), primary_key=True),
+    _column("provider", sa.String(40), primary_key=True),
+    _column("sent", sa.Integer),
+)
+
+hard_bounce = sa.Table(
+    "hard_bounce",
+    metadata,
+    sa.Column("id", _big_id, primary_key=True, autoincrement=True),
+    _column("message_id", sa.Uuid),
+    _column("channel", sa.String(32)),
+    _column("organisation", sa.String(20)),
+    _column("provider", sa.String(40)),
+    _column("reason", sa.String(24)),
+    _column("bounced_at", UtcDateTime),
+    sa.Index("ix_hard_bounce_provider", "provider", "bounced_at"),
+    sa.Index("ix_hard_bounce_organisation", "organisation", "bounced_at"),
+    sqlite_autoincrement=True,
+)
+
+burst = sa.Table(
+    "burst",
+    metadata,
+    sa.Column("id", _big_id, primary_key=True, autoincrement=True),
+    _column("kind", sa.String(12)),
+    _column("name", sa.String(40)),
+    _column("opened_at", UtcDateTime),
+    _column("decided_at", UtcDateTime, nullable=True),
+    _column("decision", sa.String(10), nullable=True),
+    _column("decided_by", sa.String(64), nullable=True),
+    _column("reason", sa.String(200), nullable=True),
+    sa.CheckConstraint("kind IN ('provider', 'organisation')", name="kind"),
+    sa.Index(
+        "uq_burst_open",
+        "kind",
+        "name",
+        unique=True,
+        postgresql_where=sa.text("decided_at IS NULL"),
+        sqlite_where=sa.text("decided_at IS NULL"),
+    ),
+    sqlite_autoincrement=True,
 )

@@ -90,6 +90,10 @@ class Vault:
         """Decrypt something that came in. Raises `VaultError`."""
         return _open(self._inbound, sealed, key.encode(), None, "inbound")
 
+    def email_hash(self, email: str) -> bytes:
+        """Give the keyed hash of an e-mail address, written as it may be."""
+        return self.lookup_hash("email", email.strip().lower())
+
     def lookup_hash(self, kind: str, value: str) -> bytes:
         """Give the keyed hash to find a person or address by, without storing it."""
         return digest(self._lookup, f"{kind}:{value}".encode(), "sha256")

@@ -1,0 +1,1 @@
+"""Commands of `bode`, a module for each room of them."""

@@ -1,0 +1,187 @@
+"""`bode bounce`: classify, see what waits, and decide on it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import sqlalchemy as sa
+from cyclopts import App, Parameter
+from rich.table import Table
+
+from bode.domain import events as ev
+from bode.domain.bounces import Phase, SmtpReply, classify_reply, describe_mail, describe_reply, read_mail
+from bode.domain.parts import NoticeState
+from bode.store import mail_health, tables
+from bode.store.mail_health import Burst, BurstKind
+from bode.store.record import read_deliveries
+from bode_ops import assembly
+from bode_ops.assembly import Application
+from bode_ops.commands.base import By, Config, Reason, UsageError, a_reason, console, find, me, with_application
+
+bounce_app = App(name="bounce", help="Tell soft, hard and sender-side bounces apart; see and decide what waits.")
+
+_LOOK_BACK = timedelta(days=2)
+_AT_ONCE = 100
+
+
+@bounce_app.command(name="classify")
+def bounce_classify(*files: Path) -> None:
+    """Classify bounce mails: one JSON line per recipient, with verdict, reason and the rule that spoke."""
+    if not files:
+        raise UsageError("name the files to classify, one mail each")
+    rules = assembly.bounce_rules()
+    for file in files:
+        if not file.is_file():
+            raise UsageError(f"there is no file {file}")
+        for line in describe_mail(str(file), read_mail(file.read_bytes(), rules)):
+            sys.stdout.write(json.dumps(line) + "\n")
+
+
+@bounce_app.command(name="classify-reply")
+def bounce_classify_reply(
+    *, phase: Annotated[Phase, Parameter(help="Where in the conversation the server said it.")] = Phase.RCPT_TO
+) -> None:
+    """Classify SMTP replies from standard input, one a line: one JSON line each."""
+    rules = assembly.bounce_rules()
+    for line in sys.stdin.buffer:
+        text = line.decode("utf-8", "replace").strip()
+        if not text:
+            continue
+        code = int(text[:3]) if text[:3].isdecimal() else 0
+        reply = SmtpReply(phase, code, text)
+        sys.stdout.write(json.dumps(describe_reply(reply, classify_reply(reply, rules))) + "\n")
+
+
+@bounce_app.command(name="held")
+def bounce_held(*, config: Config = None) -> None:
+    """List the bursts of hard bounces that hold letters until a person decides."""
+
+    async def work(application: Application) -> list[Burst]:
+        async with application.database.read() as connection:
+            return await mail_health.open_bursts(connection)
+
+    table = Table("kind", "name", "since")
+    for burst in with_application(config, work):
+        table.add_row(burst.kind, burst.name, f"{burst.opened_at:%Y-%m-%d %H:%M}Z")
+    console.print(table if table.row_count else "nothing is held")
+
+
+@bounce_app.command(name="decide")
+def bounce_decide(
+    kind: BurstKind,
+    name: str,
+    /,
+    *,
+    real: Annotated[bool, Parameter(negative="--not-real", help="Whether these addresses really do not work.")],
+    reason: Reason,
+    by: By | None = None,
+    config: Config = None,
+) -> None:
+    """Decide on a burst: --real sends the letters, --not-real sends the notices again and trusts the addresses."""
+    who, why = by or me(), a_reason(reason)
+
+    async def work(application: Application) -> int:
+        now = application.clock.now()
+        async with application.database.write() as connection:
+            opened = {(burst.kind, burst.name): burst for burst in await mail_health.open_bursts(connection)}
+            burst = opened.get((kind, name))
+            if burst is None:
+                raise UsageError(f"there is no open burst of {kind} {name!r}: see 'bode bounce held'")
+            bounced = await mail_health.bounced_since(connection, kind, name, burst.opened_at - _LOOK_BACK)
+            decision = "real" if real else "not_real"
+            await mail_health.close_burst(connection, kind, name, decision=decision, by=who, reason=why, now=now)
+            if not real:
+                await mail_health.trust_again(connection, [message_id for message_id, _ in bounced])
+        held = await _held(application, bounced)
+        for start in range(0, len(held), _AT_ONCE):
+            some = held[start : start + _AT_ONCE]
+            await application.lanes.apply(
+                [(message_id, ev.BurstDecided(channel, real, who, why)) for message_id, channel in some]
+            )
+        return len(held)
+
+    count = with_application(config, work)
+    console.print(f"{count} notices: {'a letter goes' if real else 'sent again'}")
+
+
+async def _held(application: Application, bounced: list[tuple[UUID, str]]) -> list[tuple[UUID, str]]:
+    """Give those whose notice is held."""
+    held: list[tuple[UUID, str]] = []
+    for start in range(0, len(bounced), _AT_ONCE):
+        some = bounced[start : start + _AT_ONCE]
+        async with application.database.read() as connection:
+            deliveries = await read_deliveries(connection, [message_id for message_id, _ in some])
+        for message_id, channel in some:
+            placement = deliveries[message_id].placement(channel) if message_id in deliveries else None
+            if placement and placement.notice and placement.notice.state is NoticeState.HELD:
+                held.append((message_id, channel))
+    return held
+
+
+@bounce_app.command(name="unmatched")
+def bounce_unmatched(*, config: Config = None) -> None:
+    """List what came in and could not be matched to a mail of ours, newest first."""
+
+    async def work(application: Application) -> list[tuple[str, str, datetime, str | None]]:
+        column = tables.inbound.c
+        async with application.database.read() as connection:
+            rows = await connection.execute(
+                sa.select(column.key, column.route, column.received_at, column.note)
+                .where(column.state == "unmatched")
+                .order_by(column.received_at.desc())
+                .limit(200)
+            )
+            return [(row.key, row.route, row.received_at, row.note) for row in rows]
+
+    table = Table("key", "route", "received", "why")
+    for key, route, received_at, note in with_application(config, work):
+        table.add_row(key[:16], route, f"{received_at:%Y-%m-%d %H:%M}Z", note or "")
+    console.print(table if table.row_count else "everything was matched")
+
+
+@bounce_app.command(name="replay")
+def bounce_replay(key: str, /, *, config: Config = None) -> None:
+    """Decide an unmatched mail again, for instance after the rules were mended. KEY: its first characters, or 'all'."""
+
+    async def work(application: Application) -> int:
+        column = tables.inbound.c
+        which = column.state == "unmatched"
+        if key != "all":
+            which = sa.and_(which, column.key.startswith(key, autoescape=True))
+        async with application.database.write() as connection:
+            changed = await connection.execute(
+                sa.update(tables.inbound).where(which).values(state="new", note=None, message_id=None)
+            )
+        await application.inbound.work()
+        return changed.rowcount
+
+    count = with_application(config, work)
+    if not count:
+        raise UsageError(f"nothing unmatched has a key that starts with {key!r}: see 'bode bounce unmatched'")
+    console.print(f"{count} decided again")
+
+
+@bounce_app.command(name="match")
+def bounce_match(
+    key: str,
+    reference: str,
+    /,
+    *,
+    reason: Reason,
+    by: By | None = None,
+    organisation: str | None = None,
+    config: Config = None,
+) -> None:
+    """Match an unmatched mail to the message it is about, by hand; what it says is then decided as for any bounce."""
+    who, why = by or me(), a_reason(reason)
+
+    async def work(application: Application) -> str:
+        known = await find(application, reference, organisation)
+        return await application.inbound.match(key, known.id, by=who, reason=why)
+
+    console.print(f"{reference}: {with_application(config, work)}", markup=False)

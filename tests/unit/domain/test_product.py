@@ -57,17 +57,21 @@ PLACEMENT_MOVES: dict[P, set[P]] = {
 
 NOTICE_MOVES: dict[N | None, set[N]] = {
     # No notice yet: the message is not accessible.
-    None: {N.WAITING, N.DUE, N.COVERED, N.BY_BOX, N.WAIVED, N.IMPOSSIBLE},
+    # Undeliverable at once: the address is known to fail.
+    None: {N.WAITING, N.DUE, N.COVERED, N.BY_BOX, N.WAIVED, N.IMPOSSIBLE, N.UNDELIVERABLE},
     # The outcome at MijnOverheid came, or waiting took too long.
-    N.WAITING: {N.DUE, N.COVERED, N.BY_BOX, N.WAIVED, N.IMPOSSIBLE},
-    N.DUE: {N.SENT, N.COVERED, N.UNDELIVERABLE, N.EXPIRED},
+    N.WAITING: {N.DUE, N.COVERED, N.BY_BOX, N.WAIVED, N.IMPOSSIBLE, N.UNDELIVERABLE},
+    N.DUE: {N.SENT, N.COVERED, N.UNDELIVERABLE, N.EXPIRED, N.HELD},
     # A bounce came in later: soft and in time (due again), hard, or soft and too late to repeat.
-    N.SENT: {N.DUE, N.UNDELIVERABLE, N.EXPIRED},
+    N.SENT: {N.DUE, N.UNDELIVERABLE, N.EXPIRED, N.HELD},
+    # A person decides on the burst: real, or to be sent again while there is time.
+    N.HELD: {N.DUE, N.UNDELIVERABLE, N.EXPIRED},
     N.COVERED: set(),
     N.BY_BOX: set(),
     N.WAIVED: set(),
     N.IMPOSSIBLE: set(),
-    N.UNDELIVERABLE: set(),
+    # Many others bounced too, and its letter can still be held.
+    N.UNDELIVERABLE: {N.HELD},
     N.EXPIRED: set(),
 }
 
@@ -81,7 +85,8 @@ LETTER_MOVES: dict[L, set[L]] = {
     L.RETURNED: set(),
     L.REFUSED: set(),
     L.BLOCKED: {L.PLANNED, L.CANCELLED},
-    L.CANCELLED: set(),
+    # Held back while a worker had it in hand: it went all the same.
+    L.CANCELLED: {L.SUBMITTED},
 }
 
 # What must not happen by any other event than these, whatever the state around it. Two enums can use one word
@@ -105,6 +110,12 @@ MOVED_BY: dict[str, dict[tuple[str | None, str], set[type]]] = {
         (N.SENT, N.UNDELIVERABLE): {ev.NoticeBounced},
         (N.DUE, N.UNDELIVERABLE): {ev.NoticeBounced},
         (N.DUE, N.EXPIRED): {ev.ClockStruck, ev.NoticeBounced},
+        (N.DUE, N.HELD): {ev.NoticeBounced},
+        (N.SENT, N.HELD): {ev.NoticeBounced},
+        (N.UNDELIVERABLE, N.HELD): {ev.BurstSuspected},
+        (N.HELD, N.DUE): {ev.BurstDecided},
+        (N.HELD, N.UNDELIVERABLE): {ev.BurstDecided},
+        (N.HELD, N.EXPIRED): {ev.BurstDecided},
     },
     "letter": {
         (L.UNKNOWN, L.SUBMITTED): {ev.LetterSubmitted},
@@ -171,12 +182,19 @@ def delivery_with(
         if letter.posted_at is not None and letter.kind is LetterKind.MESSAGE
     ]
     parts = [f"placement/{item.channel}" for item in placements] + [f"letter/{n}" for n in range(len(letters))]
+    attention = [Attention(part, AttentionReason.OUTCOME_UNKNOWN, PLACED_AT) for part in parts] if attended else []
+    # A notice that is held always waits for a person: that is what held means.
+    attention += [
+        Attention(f"notice/{item.channel}", AttentionReason.BURST, PLACED_AT)
+        for item in placements
+        if item.notice is not None and item.notice.state is N.HELD
+    ]
     return Delivery(
         brief,
         placements,
         letters,
         tuple(sendings),
-        tuple(Attention(part, AttentionReason.OUTCOME_UNKNOWN, PLACED_AT) for part in parts) if attended else (),
+        tuple(attention),
         cancelled=cancelled,
     )
 
@@ -228,6 +246,10 @@ def events_about_notice(channel: str, now: datetime) -> Iterator[ev.Event]:
     yield ev.NoticeSent(channel, now, "queue-1", "a" * 64, "kennisgeving/1")
     for bounce in bounces():
         yield ev.NoticeBounced(channel, bounce)
+        yield ev.NoticeBounced(channel, bounce, held=True)
+    yield ev.BurstSuspected(channel)
+    for real in (True, False):
+        yield ev.BurstDecided(channel, real, "medewerker-12", "nagebeld")
     yield ev.NoticeUnavailable(channel, "connect_error")
     yield ev.NoticeUnavailable(channel, "auth:535", configuration=True)
     yield ev.NoticeUnknown(channel, "connection_lost")
@@ -371,7 +393,9 @@ def _check_moves(before: Delivery, after: Delivery, event: ev.Event, what: What)
             assert new.notice.deadline_at == old.notice.deadline_at, f"a deadline moved by {what}"
     assert len(after.placements) == len(before.placements) or isinstance(event, ev.Accepted), str(what)
     assert len(after.letters) >= len(before.letters), f"a letter was removed by {what}"
-    told = [letter.about for letter in after.letters if letter.kind is LetterKind.NOTICE]
+    told = [
+        letter.about for letter in after.letters if letter.kind is LetterKind.NOTICE and letter.state is not L.CANCELLED
+    ]
     assert len(told) == len(set(told)) or isinstance(event, ev.Retried), f"a second letter about one box by {what}"
     assert all(letter.state in (L.PLANNED, L.BLOCKED) for letter in after.letters[len(before.letters) :]), str(what)
 
@@ -390,7 +414,7 @@ ALLOWED_ACTIONS: dict[str, dict[str, set[Action]]] = {
         P.PENDING: {Action.LOOKUP},
         P.UNKNOWN: {Action.LOOKUP, Action.PLACE},
     },
-    "notice": {N.WAITING: {Action.WATCH}, N.DUE: {Action.NOTIFY}},
+    "notice": {N.WAITING: {Action.WATCH}, N.DUE: {Action.NOTIFY}, N.HELD: {Action.WATCH}},
     "letter": {
         L.PLANNED: {Action.PRINT},
         L.UNKNOWN: {Action.PRINT},
@@ -524,6 +548,8 @@ def _check_nothing_stranded(before: Delivery, decision: Decision, event: ev.Even
 
 
 def _about(event: ev.Event) -> str:
+    if isinstance(event, (ev.BurstSuspected, ev.BurstDecided)):
+        return f"notice/{event.channel}"
     if isinstance(event, (ev.ClockStruck, ev.LeaseExpired)):
         return event.part
     if isinstance(event, (ev.NoticeSent, ev.NoticeBounced, ev.NoticeUnavailable, ev.NoticeUnknown)):
@@ -722,12 +748,16 @@ def test_every_move_that_is_allowed_can_happen(brief, policy, to_check):
             brief(to_check("kluis")),
             brief("mijndomein", opted_out=True),
             brief("mijndomein", email=False),
+            replace(brief("mijndomein"), email_failing_since=PLACED_AT, email_failing_reason="user_unknown"),
         ):
             channel = variant.channels[0].channel
             delivery = delivery_with(variant, placement_in(channel, state, notice), attended=True)
             reach(delivery, all_events(delivery, LATE), LATE)
         for delivery in side_by_side(brief, state, notice):
             reach(delivery, iter(events_side_by_side(LATE)), LATE)
+    told = (letter_in(LetterKind.NOTICE, L.PLANNED),)
+    placed = placement_in("mijnoverheid", P.PLACED, N.UNDELIVERABLE)
+    reach(delivery_with(brief(), placed, letters=told), iter([ev.BurstSuspected("mijnoverheid")]), LATE)
     for kind in LetterKind:
         for state in L:
             delivery = delivery_with(brief(), letters=(letter_in(kind, state),), attended=True)

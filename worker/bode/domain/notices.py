@@ -243,6 +243,8 @@ def on_notice_clock(story: Story, placement: Placement, notice: Notice) -> None:
                 _deadline_missed(story, placement, notice)
             _notice_failed(story, placement, notice, N.EXPIRED, notice.last_reason)
             order_letter(story, LetterKind.NOTICE, LetterReason.NOTICE_NOT_IN_TIME, about=placement.channel)
+        case N.HELD if story.now < notice.deadline_at:
+            _watch_end(story, placement, notice)
         case N.HELD if notice.sent_at is None:
             # The end of the 48 hours is a fact; what follows is still the person's to decide.
             _deadline_missed(story, placement, notice)
@@ -281,8 +283,12 @@ def _hold(story: Story, placement: Placement, notice: Notice, reason: str | None
     story.put(replace(placement, notice=replace(notice, state=N.HELD, last_reason=reason)))
     story.fact("notice.held", "L7", part=part, reason=reason)
     story.attend(part, AttentionReason.BURST)
-    # The 48 hours go on, and their end is recorded.
-    end = notice.deadline_at
+    _watch_end(story, placement, notice)
+
+
+def _watch_end(story: Story, placement: Placement, notice: Notice) -> None:
+    """Let the 48 hours go on for a notice that is held, and their end be recorded."""
+    part, end = notice_part(placement.channel), notice.deadline_at
     story.step(part, Action.WATCH, story.policy.notice_lane, None, deadline_at=end, wake_at=end)
 
 
@@ -307,7 +313,6 @@ def _decided(story: Story, placement: Placement, notice: Notice, event: ev.Burst
     act = "burst_confirmed" if event.real else "burst_rejected"
     story.fact("staff.action", "L7", "L9", part=part, act=act, by=event.by, reason=event.reason)
     story.settle(part)
-    story.close(part)
     if not event.real and story.now < notice.deadline_at:
         story.put(replace(placement, notice=replace(notice, state=N.DUE)))
         _plan_notice(story, placement.channel, story.now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -22,8 +23,17 @@ def _whole_suite(config: pytest.Config) -> bool:
     return config.args == config.getini("testpaths") and not config.getoption("keyword")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker process counted: each collects the whole suite."""
+    _kept.update(Counter(node.workeroutput.get("law", {})) - _kept)
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Fail when a row of the law has no test in the whole suite."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["law"] = dict(_kept)
+        return
     if _whole_suite(session.config) and exitstatus == 0 and any(not _kept[row] for row in ROWS):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

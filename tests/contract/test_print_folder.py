@@ -45,6 +45,8 @@ WORDS = {
     LetterStatus.REJECTED: "REJECTED",
 }
 
+SOME_LETTER = UUID("00000000-0000-4000-8000-000000000001")
+
 
 class Time:
     """A clock that moves when told."""
@@ -523,12 +525,12 @@ async def test_every_shape_of_a_file_is_read(house: House, content: str) -> None
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("a.json.part", f"{line(uuid4())}\n"),
-        ("a.csv", f"{line(uuid4())}\n"),
+        ("a.json.part", f"{line(SOME_LETTER)}\n"),
+        ("a.csv", f"{line(SOME_LETTER)}\n"),
         ("a.json", ""),
-        ("a.json", line(uuid4())),
-        ("a.json", f"{line(uuid4())}\n" + line(uuid4())[:20]),
-        ("a.json", f"[{line(uuid4())},\n"),
+        ("a.json", line(SOME_LETTER)),
+        ("a.json", f"{line(SOME_LETTER)}\n" + line(SOME_LETTER)[:20]),
+        ("a.json", f"[{line(SOME_LETTER)},\n"),
         ("a.json", "["),
     ],
 )
@@ -559,11 +561,11 @@ async def test_a_file_that_grew_is_read_further(house: House) -> None:
         b'["x"]',
         b"{}\n",
         line("no uuid").encode() + b"\n",
-        line(uuid4(), at="2026-03-02T16:00:00").encode() + b"\n",
-        line(uuid4(), at="yesterday").encode() + b"\n",
-        line(uuid4(), at=None).encode() + b"\n",
-        line(uuid4(), status=5).encode() + b"\n",
-        line(uuid4(), status="").encode() + b"\n",
+        line(SOME_LETTER, at="2026-03-02T16:00:00").encode() + b"\n",
+        line(SOME_LETTER, at="yesterday").encode() + b"\n",
+        line(SOME_LETTER, at=None).encode() + b"\n",
+        line(SOME_LETTER, status=5).encode() + b"\n",
+        line(SOME_LETTER, status="").encode() + b"\n",
     ],
 )
 async def test_a_file_that_cannot_be_read_is_set_aside_and_named(house: House, content: bytes) -> None:

@@ -39,7 +39,7 @@ from bode.domain.parts import Delivery
 from bode.domain.policy import Channel, ChannelKind, Policy
 from bode.engine.inbound import Inbound
 from bode.engine.lanes import Lanes
-from bode.engine.mail_health import BurstLimits, MailHealth
+from bode.engine.mail_health import MailHealth
 from bode.engine.parts import Organisation, Parts
 from bode.engine.return_path import Carries, ReturnPath, Token
 from bode.engine.sweeper import Sweeper
@@ -64,9 +64,6 @@ OIN, OTHER_OIN = "00000001999000010000", "00000001999000020000"
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 RETURN_DOMAIN = "retour.example.nl"
 SHARED = "bode"
-TEMPLATE = "bode_template"
-LIMITS = BurstLimits(provider_least=5, organisation_least=8)
-"""Small bursts, so that a test need not send hundreds of mails."""
 
 
 class MovedClock:
@@ -492,7 +489,7 @@ async def make_app(shared) -> AsyncIterator[Callable[..., Awaitable[App]]]:
             letter_composer=shared.letters,
             rules=shared.rules,
             return_path=ReturnPath(vault.token_key, RETURN_DOMAIN),
-            health=MailHealth(assembly.providers(vault), vault, LIMITS),
+            health=MailHealth(assembly.providers(vault), vault),
             organisations={
                 oin: Organisation(
                     oin, f"Gemeente {name}", f"noreply@{name}.example.nl", "telefoon 14 0999", ("Postbus 1",)

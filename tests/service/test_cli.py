@@ -22,6 +22,7 @@ import pytest
 import structlog
 
 from bode_ops import cli
+from bode_ops.commands import base
 
 OIN, OTHER = "00000001999000010000", "00000001999000020000"
 CONFIG = """
@@ -74,7 +75,7 @@ box_types = {{ mijnoverheid = "ZWBESLUI" }}
 def run(monkeypatch, capsys):
     """Run `bode` in this process; gives its exit code and what it printed."""
     monkeypatch.delenv("BODE_CONFIG", raising=False)
-    monkeypatch.setattr(cli.logs, "configure", lambda _: None)
+    monkeypatch.setattr(base.logs, "configure", lambda _: None)
 
     def run(*arguments, given: bytes = b"") -> SimpleNamespace:
         monkeypatch.setattr(sys, "argv", ["bode", *map(str, arguments)])

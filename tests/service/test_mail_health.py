@@ -7,13 +7,24 @@ from bode.domain.bounces import Reason, Verdict
 from bode.domain.parts import AttentionReason, DeliveryState, LetterReason, Outcome
 from bode.domain.parts import NoticeState as N
 from bode.engine.inbound import Raw
+from bode.engine.mail_health import BurstLimits, MailHealth
 from bode.store import mail_health, steps, tables
 from bode.store.mail_health import BurstKind
+from bode.store.vault import Vault
 from bode_adapters.contract import MailRefused
 from bode_adapters.email.mock_reports import DeliveryReport, delivery_status
+from bode_ops import assembly
 
+LIMITS = BurstLimits(provider_least=5, organisation_least=8)
+"""Small bursts, so that a test need not send hundreds of mails."""
 UNKNOWN = MailRefused("rcpt_to", 550, "550 5.1.1 User unknown")
 BLOCKED = MailRefused("after_dot", 554, "554 5.7.1 Service unavailable; client host blocked using a blocklist")
+
+
+@pytest.fixture
+async def app(make_app, database_url, shared):
+    vault = Vault(shared.secret)
+    return await make_app(database_url, health=MailHealth(assembly.providers(vault), vault, LIMITS))
 
 
 def answer(app, code):

@@ -9,11 +9,13 @@ import socket
 from collections.abc import Generator
 from enum import StrEnum
 
+import sqlalchemy as sa
 import structlog
 import uvicorn
 
 from bode.settings import Settings
-from bode.store import steps
+from bode.store import steps, tables
+from bode.store.vault import KeyFileError
 from bode_ops import assembly, web
 from bode_ops.assembly import Application
 
@@ -51,12 +53,24 @@ async def run(settings: Settings, role: Role) -> None:
     app = assembly.build(settings)
     try:
         await app.database.check_schema()
+        await _check_key(app)
         async with app.database.write() as connection:
             await steps.ensure_lanes(connection, app.parts.lanes)
         await app.open_adapters()
         await _serve(app, role)
     finally:
         await app.close()
+
+
+async def _check_key(app: Application) -> None:
+    """Refuse to start with another key than the stored messages are sealed under: valid bounces would look forged."""
+    column = tables.content.c.key_id
+    async with app.database.read() as connection:
+        found = (await connection.execute(sa.select(column).limit(1))).scalar_one_or_none()
+    if found is not None and found != app.parts.vault.key_id:
+        raise KeyFileError(
+            f"key file {app.settings.keys.file} is not the one that this database's messages are sealed under"
+        )
 
 
 async def _serve(app: Application, role: Role) -> None:

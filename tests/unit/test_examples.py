@@ -13,7 +13,9 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "config" / "examples").glob("*.to
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
-def test_an_example_is_valid(file, monkeypatch):
+def test_an_example_is_valid(file, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "var" / "print" / "in").mkdir(parents=True)
     monkeypatch.delenv("BODE_CONFIG", raising=False)
     found = settings.load(file)
     adapters = {point.name: point.load() for point in entry_points(group="bode.adapters")}

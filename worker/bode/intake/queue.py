@@ -10,11 +10,11 @@ import structlog
 from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
-from sqlalchemy.exc import OperationalError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from bode.intake.accept import Caller, Intake, Route
 from bode.intake.faults import Refused
+from bode.store.database import DATABASE_AWAY
 
 log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ class QueueIntake:
             log.error("intake.queue_unreadable", error=type(error).__name__)
             raise
         patience = AsyncRetrying(
-            retry=retry_if_exception_type(OperationalError),
+            retry=retry_if_exception_type(DATABASE_AWAY),
             wait=wait_random_exponential(max=30),
             stop=stop_after_delay(3600),
         )

@@ -1,6 +1,6 @@
 """What the mock servers share: running on a loopback port, and doing wrong on command.
 
-Used by the tests, the demonstration and `bode mock`; no adapter imports it.
+Used by the tests and the demonstration; no adapter imports it.
 """
 
 import asyncio

@@ -70,6 +70,8 @@ class Application:
 
 def build(settings: Settings) -> Application:
     """Make the application of a configuration. Raises `ConfigError`, `KeyFileError` or a template's error."""
+    if not settings.channels:
+        raise ConfigError("configuration: no channels: name a file with --config, or in BODE_CONFIG")
     clock = Clock(settings.clock.factor, settings.clock.origin)
     vault = Vault(read_key_file(settings.keys.file))
     database = build_database(settings)

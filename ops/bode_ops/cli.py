@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -59,6 +60,7 @@ app = App(
     name="bode",
     help="Delivery worker for official messages: placed, notified within 48 hours, escalated to paper, and proven.",
     help_format="plaintext",
+    version=version("bode"),
     version_flags=["--version"],
 )
 lane_app = App(name="lane", help="See, stop and start lanes: one per channel, one for notices, one for print.")

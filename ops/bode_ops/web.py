@@ -72,7 +72,12 @@ def build(app: Application) -> Litestar:
                 organisations={oin: item.name for oin, item in app.parts.organisations.items()},
             ),
         ],
-        openapi_config=OpenAPIConfig(title="Bode", version=api.VERSION, path="/schema", render_plugins=[]),
+        # Only for making the document above: its own pages would load scripts from elsewhere.
+        openapi_config=OpenAPIConfig(
+            title="Bode",
+            version=api.VERSION,
+            openapi_router=Router("/schema", route_handlers=[], include_in_schema=False),
+        ),
         exception_handlers={HTTPException: on_http_error, Exception: api.on_defect},
         logging_config=None,
     )

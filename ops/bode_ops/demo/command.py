@@ -42,7 +42,7 @@ def demo(
         "var/demo"
     ),
 ) -> None:
-    """Show the whole job: some thirty decisions of two municipalities over every route, an hour of theirs a second."""
+    """Show the whole job: 36 messages of two municipalities over every route, an hour of theirs a second."""
     folder = folder.resolve()
     if folder.exists() and not (folder / ".bode-demo").exists() and any(folder.iterdir()):
         raise DemoError(f"{folder} has files that are not a demonstration's: name another --folder")
@@ -60,9 +60,12 @@ def demo(
         if exit:
             raise SystemExit(0 if right else 1)
         console.print(f"\nDe pagina's blijven staan op {stage.url}; stop met Ctrl-C.")
-        while True:
-            stage.check_alive()
-            time.sleep(1)
+        try:
+            while True:
+                stage.check_alive()
+                time.sleep(1)
+        except KeyboardInterrupt:
+            console.print("\nGestopt.")
 
 
 @dataclass(slots=True)

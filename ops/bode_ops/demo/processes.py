@@ -46,6 +46,15 @@ class Stage:
 
     def __enter__(self) -> Self:
         """Start everything: the outside world, the database, Bode."""
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", self.options.port))
+            except OSError as error:
+                port = self.options.port
+                raise DemoError(
+                    f"port {port} is in use: name another with --port (make demo ARGS='--port 8090')"
+                ) from error
         try:
             self._start()
         except BaseException:

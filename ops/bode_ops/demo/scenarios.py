@@ -271,6 +271,7 @@ def _withdrawal(make: _Maker) -> list[Scenario]:
         betreft=first["kenmerk"],
         geadresseerde=first["geadresseerde"],
     )
+    second["kenmerk"] = first["kenmerk"][:2] + second["kenmerk"][2:]
     return [
         Scenario("Een besluit dat later wordt ingetrokken", first, Expected()),
         Scenario("De intrekking van dat besluit", second, Expected(), after=first["kenmerk"]),

@@ -260,7 +260,7 @@ _DUTCH: Mapping[str, str] = {
     "string_unicode": "Hier staan tekens die niet bestaan.",
     "string_too_short": "Dit veld is te kort: minstens {min_length} teken(s).",
     "string_too_long": "Dit veld is te lang: hoogstens {max_length} tekens.",
-    "string_pattern_mismatch": "Dit veld heeft niet de goede vorm.",
+    "string_pattern_mismatch": "Dit is geen OIN: een OIN heeft 20 cijfers.",
     "enum": "Deze waarde is onbekend. Kies uit: {expected}.",
     "literal_error": "Deze waarde is onbekend. Kies uit: {expected}.",
     "too_short": "Dit veld is te kort: minstens {min_length}.",

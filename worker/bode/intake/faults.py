@@ -31,4 +31,4 @@ class Conflict(Refused):
     """The reference is in use for another message (or the message cannot change any more)."""
 
     status = 409
-    title = "Dit kan niet meer"
+    title = "Dit botst met wat er al is"

@@ -50,13 +50,17 @@ def build(app: Application) -> Litestar:
     @get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response[dict[str, Any]]:
         """Give the OpenAPI document, open to all."""
-        schema = api.openapi(litestar.openapi_schema.to_schema())
         return Response(schema, headers={"Access-Control-Allow-Origin": "*", "API-Version": api.VERSION})
 
     messages = api.routes(app.intake, app.status, keys, max_body_bytes=settings.api.max_body_bytes)
     problems: dict[Any, Any] = {Refused: api.on_refused, HTTPException: api.on_http_error, Exception: api.on_defect}
+    # Made once, by an application that is never served: the framework's own pages would load scripts from elsewhere.
+    described = Litestar(
+        [messages], openapi_config=OpenAPIConfig(title="Bode", version=api.VERSION), logging_config=None
+    )
+    schema = api.openapi(described.openapi_schema.to_schema())
     webhook = app.bounce_routes.webhook()
-    litestar = Litestar(
+    return Litestar(
         [
             *([webhook] if webhook is not None else []),
             Router("/", route_handlers=[messages, openapi], exception_handlers=problems),
@@ -72,16 +76,10 @@ def build(app: Application) -> Litestar:
                 organisations={oin: item.name for oin, item in app.parts.organisations.items()},
             ),
         ],
-        # Only for making the document above: its own pages would load scripts from elsewhere.
-        openapi_config=OpenAPIConfig(
-            title="Bode",
-            version=api.VERSION,
-            openapi_router=Router("/schema", route_handlers=[], include_in_schema=False),
-        ),
+        openapi_config=None,
         exception_handlers={HTTPException: on_http_error, Exception: api.on_defect},
         logging_config=None,
     )
-    return litestar
 
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:

@@ -260,15 +260,6 @@ class LetterReport:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """A box says that the addressee opened a message (never from a tracking pixel). `key` is unique."""
-
-    key: str
-    message: UUID
-    at: datetime
-
-
 # ----------------------------------------------------------------------------------------------------- capabilities
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 from prometheus_client import Gauge
 
+from bode.domain.terms import Holidays, legal_day
 from bode.engine.parts import Parts
 from bode.store import tables
 
@@ -20,6 +21,10 @@ OPEN_STEPS = Gauge("bode_open_steps", "Steps to be done, by lane and state.", ["
 DELIVERIES = Gauge("bode_deliveries", "Deliveries by state.", ["state"])
 LANE_STOPPED = Gauge("bode_lane_stopped", "1 for a lane that is stopped.", ["lane"])
 UNMATCHED = Gauge("bode_inbound_unmatched", "Things that came in and belong to no mail or letter of ours.")
+DECREED_DAYS_LEFT = Gauge(
+    "bode_decreed_holidays_days_left",
+    "Days until the last day in config/holidays.toml: after its year, add the next decree.",
+)
 
 _HOURS = (4, 12, 24)
 
@@ -34,6 +39,9 @@ class DatabaseMetrics:
     async def refresh(self) -> None:
         """Read all gauges once."""
         now = self._parts.clock.now()
+        holidays = self._parts.policy.is_holiday
+        if isinstance(holidays, Holidays) and (last := holidays.decreed_until()) is not None:
+            DECREED_DAYS_LEFT.set((last - legal_day(now)).days)
         delivery, step = tables.delivery.c, tables.step.c
         async with self._parts.database.read() as connection:
             open_deadline = delivery.notice_deadline_at.is_not(None)

@@ -627,6 +627,7 @@ def test_health_readiness_and_metrics(server):
     assert metrics.headers["Content-Type"].startswith("text/plain")
     assert "bode_intake_accepted_total" in metrics.text
     assert "# TYPE bode_deliveries gauge" in metrics.text
+    assert "\nbode_decreed_holidays_days_left " in metrics.text
     for secret in ("Zonderbrief", "999990019", "jantje", "zwembad"):
         assert secret not in metrics.text
 

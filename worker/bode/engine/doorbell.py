@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -198,6 +198,3 @@ class Doorbell:
         except Exception as error:  # noqa: BLE001 - whatever it is, the message is kept
             log.error("doorbell.message_is_dead", error=type(error).__name__)
             raise _Dead(type(error).__name__) from None
-
-
-Ring = Callable[[Mapping[str, int]], Awaitable[None]]

@@ -27,7 +27,7 @@ from bode.engine.mail_health import Address
 from bode.engine.parts import Parts
 from bode.store import messages, steps
 from bode.store.database import DATABASE_AWAY
-from bode.store.record import Ledger, Written, lock, read_deliveries, write
+from bode.store.record import Ledger, Ring, Written, lock, read_deliveries, write
 from bode.store.steps import Leased
 from bode.store.vault import OtherKeyError
 
@@ -55,8 +55,6 @@ LOST_LEASES = Counter(
 )
 ALARMS = Counter("bode_alarms_total", "Alarms given, by kind and lane.", ["kind", "lane"])
 BOUNCES = Counter("bode_bounces_total", "Refused or returned mail, by verdict and reason.", ["verdict", "reason"])
-
-Ring = Callable[[Mapping[str, int]], Awaitable[None]]
 
 
 class Lanes:

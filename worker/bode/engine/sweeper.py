@@ -6,7 +6,7 @@ Works with the broker down, and with several running at once: each pass locks wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -16,7 +16,7 @@ from bode.engine.lanes import Lanes
 from bode.engine.parts import Parts
 from bode.store import steps
 from bode.store.database import DATABASE_AWAY
-from bode.store.record import lock, write
+from bode.store.record import Ring, lock, write
 from bode.store.steps import Left
 
 log = structlog.get_logger()
@@ -24,8 +24,6 @@ log = structlog.get_logger()
 TAKEN_OVER = Counter("bode_steps_taken_over_total", "Steps whose worker was lost, found by the sweeper.")
 WOKEN = Counter("bode_steps_woken_total", "Steps woken for an alarm moment, a deadline or an overdue answer.")
 LAST_SWEEP = Gauge("bode_last_sweep_timestamp_seconds", "When the last whole sweep ended, on the wall (Unix time).")
-
-Ring = Callable[[Mapping[str, int]], Awaitable[None]]
 Inbound = Callable[[], Awaitable[int]]
 
 

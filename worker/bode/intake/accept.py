@@ -7,7 +7,6 @@ a conflict. Everything is stored in one transaction, or nothing is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -30,7 +29,7 @@ from bode.intake.faults import Conflict, Fault, Refused
 from bode.store import mail_health, messages
 from bode.store.database import Database
 from bode.store.mail_health import Failing
-from bode.store.record import Ledger, lock, write
+from bode.store.record import Ledger, Ring, lock, write
 from bode.store.vault import Vault
 
 log = structlog.get_logger()
@@ -73,9 +72,6 @@ class Accepted:
     accepted_at: datetime
     known: bool = field(compare=False, default=False)
     """True when this message had been accepted before."""
-
-
-Ring = Callable[[Mapping[str, int]], Awaitable[None]]
 
 
 class Intake:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -105,6 +105,10 @@ async def read_deliveries(connection: AsyncConnection, message_ids: Sequence[UUI
         sa.select(table.message_id, table.document).where(table.message_id.in_(set(message_ids)))
     )
     return {row.message_id: _decode(row.document) for row in rows}
+
+
+Ring = Callable[[Mapping[str, int]], Awaitable[None]]
+"""Told after a commit how many steps are ready in which lanes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,8 @@ def _prepare_sqlite(engine: AsyncEngine) -> None:
         cursor.execute("PRAGMA busy_timeout=30000")
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
+        # Without it a row that REPLACE removes goes past the triggers that keep evidence.
+        cursor.execute("PRAGMA recursive_triggers=ON")
         cursor.close()
 
     event.listen(engine.sync_engine, "connect", connected)

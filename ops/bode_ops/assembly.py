@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from sqlalchemy.engine import make_url
 
 from bode.clock import Clock
@@ -16,18 +17,24 @@ from bode.compose.letter import LetterComposer
 from bode.compose.notice import NoticeComposer
 from bode.compose.wording import typed_address
 from bode.domain.bounces import RuleBook
+from bode.engine.attestors import TimestampAuthority, Witness
+from bode.engine.checkpoints import Attestor, Checkpoints
 from bode.engine.doorbell import Doorbell, build_broker
 from bode.engine.inbound import Inbound
 from bode.engine.lanes import Lanes
 from bode.engine.mail_health import MailHealth, Providers
 from bode.engine.parts import Organisation, Parts
 from bode.engine.return_path import ReturnPath
+from bode.engine.sequencer import Sequencer
 from bode.engine.sweeper import Sweeper
+from bode.evidence.note import VerifierKey
 from bode.intake.accept import Intake
 from bode.intake.queue import QueueIntake
 from bode.intake.status import StatusReader
-from bode.settings import ConfigError, Settings, build_policy, config_folder
+from bode.settings import ConfigError, EvidenceSettings, Settings, build_policy, config_folder
 from bode.store.database import Database
+from bode.store.evidence_keys import read_keyring
+from bode.store.log_folder import LogFolder
 from bode.store.vault import Vault, read_key_file
 from bode_adapters.contract import Adapter, Box, Notifier, PrintService, SettingError
 from bode_ops.bounce_routes import BounceRoutes
@@ -44,6 +51,7 @@ class Application:
     lanes: Lanes
     doorbell: Doorbell
     sweeper: Sweeper
+    sequencer: Sequencer
     inbound: Inbound
     bounce_routes: BounceRoutes
     intake: Intake
@@ -131,6 +139,7 @@ def build(settings: Settings) -> Application:
         lanes=lanes,
         doorbell=doorbell,
         sweeper=Sweeper(parts, lanes, doorbell.ring, inbound.work),
+        sequencer=Sequencer(database),
         inbound=inbound,
         bounce_routes=BounceRoutes(inbound, settings.bounces, return_path=parts.return_path, now=clock.real),
         intake=intake,
@@ -146,6 +155,32 @@ def build_database(settings: Settings) -> Database:
     if url.startswith("sqlite") and path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     return Database(url, pool_size=settings.database.pool_size)
+
+
+def build_checkpoints(settings: EvidenceSettings, database: Database, clock: Clock) -> Checkpoints:
+    """Make the part that signs and publishes the log. Only who does so has its key. Raises `KeyFileError`."""
+    ring = read_keyring(settings.key_file, settings.origin)
+    attestors: list[Attestor] = []
+    if settings.tsa is not None:
+        attestors.append(TimestampAuthority(settings.tsa.url, _certificate("evidence.tsa.root", settings.tsa.root)))
+    if settings.witness is not None:
+        attestors.append(Witness(settings.witness.url, VerifierKey.parse(settings.witness.key)))
+    return Checkpoints(
+        database,
+        clock,
+        LogFolder(settings.folder, settings.origin, ring.verifiers),
+        ring.signing,
+        every_seconds=settings.every_seconds,
+        attestors=attestors,
+    )
+
+
+def _certificate(where: str, file: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(file.read_bytes())
+    except (OSError, ValueError) as error:
+        what = error.strerror if isinstance(error, OSError) else "is no certificate (PEM)"
+        raise ConfigError(f"configuration: {where} is {file}: {what}") from error
 
 
 def bounce_rules() -> RuleBook:

@@ -23,11 +23,13 @@ from bode.domain.bounces import (
     RuleError,
 )
 from bode.domain.policy import pick
+from bode.engine.checkpoints import SigningRefusedError
 from bode.intake.accept import Caller, Route
 from bode.intake.faults import Refused
 from bode.settings import ConfigError
 from bode.store import events, steps, tables
 from bode.store.database import SchemaError
+from bode.store.harden import HardenError, harden, hardening
 from bode.store.vault import KeyFileError, Vault, VaultError, read_key_file, write_key_file
 from bode_ops import assembly
 from bode_ops.assembly import Application
@@ -50,6 +52,8 @@ from bode_ops.commands.base import (
     with_application,
 )
 from bode_ops.commands.bounces import bounce_app
+from bode_ops.commands.evidence_audit import evidence_app
+from bode_ops.commands.evidence_keys import keys_evidence_app
 from bode_ops.demo.command import demo
 from bode_ops.demo.processes import DemoError
 from bode_ops.run import Role
@@ -68,7 +72,8 @@ policy_app = App(name="policy", help="See what the policy makes of the 48 hours.
 config_app = App(name="config", help="Check the configuration and see what is in force.")
 db_app = App(name="db", help="Bring the database to the schema of this version.")
 keys_app = App(name="keys", help="Make and show keys.")
-for sub in (lane_app, policy_app, config_app, db_app, keys_app, bounce_app):
+keys_app.command(keys_evidence_app)
+for sub in (lane_app, policy_app, config_app, db_app, keys_app, bounce_app, evidence_app):
     app.command(sub)
 app.command(demo)
 
@@ -291,6 +296,33 @@ def db_upgrade(*, config: Config = None) -> None:
     console.print("schema is current")
 
 
+@db_app.command(name="harden")
+def db_harden(
+    *,
+    role: Annotated[str, Parameter(help="The database role that Bode runs as; not the owner of the tables.")],
+    sql: Annotated[bool, Parameter(help="Print the statements instead, for whoever may carry them out.")] = False,
+    config: Config = None,
+) -> None:
+    """Let a PostgreSQL role read evidence and add to it, and nothing else; run it as the owner, after each upgrade."""
+    found = load(config)
+    if not found.database.url.startswith("postgresql"):
+        raise UsageError("database.url is SQLite, which has no roles: guard the file by its rights")
+    if sql:
+        console.print(";\n".join([*hardening(role), ""]), markup=False, end="")
+        return
+
+    async def work() -> None:
+        database = assembly.build_database(found)
+        try:
+            await database.check_schema()
+            await harden(database, role)
+        finally:
+            await database.close()
+
+    asyncio.run(work())
+    console.print(f"role {role} can read evidence and add to it, and nothing else", markup=False)
+
+
 @keys_app.command(name="init")
 def keys_init(*, config: Config = None) -> None:
     """Make the key file that everything sealed depends on. Keep a copy in a safe place."""
@@ -323,6 +355,8 @@ _MENDABLE = (
     RuleError,
     Refused,
     DemoError,
+    HardenError,
+    SigningRefusedError,
 )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from prometheus_client import Gauge
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.domain.terms import Holidays, legal_day
 from bode.engine.parts import Parts
@@ -21,6 +22,18 @@ OPEN_STEPS = Gauge("bode_open_steps", "Steps to be done, by lane and state.", ["
 DELIVERIES = Gauge("bode_deliveries", "Deliveries by state.", ["state"])
 LANE_STOPPED = Gauge("bode_lane_stopped", "1 for a lane that is stopped.", ["lane"])
 UNMATCHED = Gauge("bode_inbound_unmatched", "Things that came in and belong to no mail or letter of ours.")
+UNSEQUENCED = Gauge("bode_evidence_unsequenced", "Events that wait to be put in the log.")
+UNSEQUENCED_AGE = Gauge(
+    "bode_evidence_unsequenced_age_seconds", "Age of the oldest event that waits to be put in the log; 0 without one."
+)
+UNSIGNED_AGE = Gauge(
+    "bode_evidence_unsigned_age_seconds",
+    "Age of the oldest event in the log that no checkpoint covers; 0 without one. It grows while signing is refused.",
+)
+CHECKPOINT_SIZE = Gauge("bode_evidence_checkpoint_size", "Events that the last published checkpoint states.")
+CHECKPOINT_AT = Gauge(
+    "bode_evidence_checkpoint_timestamp_seconds", "When the last checkpoint was published (Unix time); 0 without one."
+)
 DECREED_DAYS_LEFT = Gauge(
     "bode_decreed_holidays_days_left",
     "Days until the last day in config/holidays.toml: after its year, add the next decree.",
@@ -75,7 +88,32 @@ class DatabaseMetrics:
                 DELIVERIES.labels(state).set(count)
             for name, stopped_at in lanes:
                 LANE_STOPPED.labels(name).set(stopped_at is not None)
+            await _refresh_evidence(connection, now)
         within_law = self._parts.policy.notice_within
         UNNOTICED_AGE.set((now - (oldest - within_law)).total_seconds() if oldest is not None else 0)
         for hours, count in within.items():
             CLOSE_TO_DEADLINE.labels(str(hours)).set(count)
+
+
+async def _refresh_evidence(connection: AsyncConnection, now: datetime) -> None:
+    """Read how far the log and its checkpoints are behind. Of a log under a new name, too."""
+    pending, leaf, event = tables.event_pending.c, tables.evidence_leaf.c, tables.event.c
+    checkpoint = tables.evidence_checkpoint.c
+    waiting = await connection.execute(sa.select(sa.func.count()).select_from(tables.event_pending))
+    UNSEQUENCED.set(waiting.scalar_one())
+    oldest = sa.select(sa.func.min(pending.event_id)).scalar_subquery()
+    UNSEQUENCED_AGE.set(await _age(connection, now, event.id == oldest))
+    last = (
+        await connection.execute(
+            sa.select(checkpoint.size, checkpoint.published_at).order_by(checkpoint.published_at.desc()).limit(1)
+        )
+    ).one_or_none()
+    CHECKPOINT_SIZE.set(last.size if last is not None else 0)
+    CHECKPOINT_AT.set(last.published_at.timestamp() if last is not None else 0)
+    first = sa.select(leaf.event_id).where(leaf.position == (last.size if last is not None else 0)).scalar_subquery()
+    UNSIGNED_AGE.set(await _age(connection, now, event.id == first))
+
+
+async def _age(connection: AsyncConnection, now: datetime, which: sa.ColumnElement[bool]) -> float:
+    recorded = (await connection.execute(sa.select(tables.event.c.recorded_at).where(which))).scalar_one_or_none()
+    return (now - recorded).total_seconds() if recorded is not None else 0.0

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 import structlog
 import uvicorn
 
+from bode.engine.checkpoints import Checkpoints
 from bode.settings import Settings
 from bode.store import steps, tables
 from bode.store.vault import KeyFileError
@@ -31,7 +32,7 @@ class Role(StrEnum):
     WORKER = "worker"
     """The lanes, and intake by queue."""
     SWEEPER = "sweeper"
-    """Finds what is due and what was left behind. More than one may run."""
+    """Finds what is due and what was left behind, and keeps the log of evidence. More than one may run."""
     INBOUND = "inbound"
     """The listener for bounces, and the print service's reports."""
 
@@ -51,13 +52,16 @@ class _Server(uvicorn.Server):
 async def run(settings: Settings, role: Role) -> None:
     """Run a role until SIGTERM or SIGINT. Raises `SchemaError` before anything starts on another schema."""
     app = assembly.build(settings)
+    checkpoints: Checkpoints | None = None
     try:
+        if role.includes(Role.SWEEPER) and settings.evidence is not None:
+            checkpoints = assembly.build_checkpoints(settings.evidence, app.database, app.clock)
         await app.database.check_schema()
         await _check_key(app)
         async with app.database.write() as connection:
             await steps.ensure_lanes(connection, app.parts.lanes)
         await app.open_adapters()
-        await _serve(app, role)
+        await _serve(app, role, checkpoints)
     finally:
         await app.close()
 
@@ -73,7 +77,7 @@ async def _check_key(app: Application) -> None:
         )
 
 
-async def _serve(app: Application, role: Role) -> None:
+async def _serve(app: Application, role: Role, checkpoints: Checkpoints | None) -> None:
     settings = app.settings
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -91,6 +95,9 @@ async def _serve(app: Application, role: Role) -> None:
             )
         if role.includes(Role.SWEEPER):
             tasks.append(asyncio.create_task(app.sweeper.run(settings.engine.sweep_seconds)))
+            tasks.append(asyncio.create_task(app.sequencer.run()))
+            if checkpoints is not None:
+                tasks.append(asyncio.create_task(checkpoints.run()))
         if role.includes(Role.API):
             listener = socket.create_server((settings.api.host, settings.api.port))
             config = uvicorn.Config(

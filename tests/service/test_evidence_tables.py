@@ -59,9 +59,7 @@ async def test_details_go_only_where_a_later_event_says_so(app, evidence_event):
     accepted = await app.accept()
     other = await app.accept()
     async with app.database.write() as connection:
-        rows = [
-            {"message_id": item.id, "seq": 1, "salt": bytes(32), "sealed": b"sealed"} for item in (accepted, other)
-        ]
+        rows = [{"message_id": item.id, "seq": 1, "salt": bytes(32), "sealed": b"sealed"} for item in (accepted, other)]
         await connection.execute(sa.insert(tables.event_detail), rows)
     detail = tables.event_detail.c
     mine = sa.delete(tables.event_detail).where(detail.message_id == accepted.id)

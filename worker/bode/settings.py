@@ -32,6 +32,7 @@ from sqlalchemy.exc import ArgumentError
 from bode.domain.message import AddresseeKind, Confidentiality
 from bode.domain.policy import Channel, ChannelKind, LetterWithoutAddress, NoticeBy, Policy
 from bode.domain.terms import Holidays
+from bode.evidence.note import KeyKind, NoteError, VerifierKey
 
 _WAIT = re.compile(r"([0-9]{1,12})(s|m|h|d)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -65,6 +66,17 @@ def _positive(value: timedelta) -> timedelta:
     return value
 
 
+def _a_witness_key(value: str) -> str:
+    try:
+        key = VerifierKey.parse(value)
+    except NoteError as error:
+        raise ValueError(str(error)) from None
+    if key.kind is not KeyKind.WITNESS:
+        raise ValueError("is the key of a log, not of a witness")
+    return value
+
+
+HttpAddress = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 Wait = Annotated[timedelta, BeforeValidator(_a_wait), AfterValidator(_positive)]
 Waits = Annotated[tuple[Wait, ...], Field(min_length=1)]
 
@@ -91,6 +103,33 @@ class KeySettings(_Section):
     """The key everything sealed depends on: keep a copy of the file in a safe place."""
 
     file: Path = Path("var/bode.key")
+
+
+class TimestampSettings(_Section):
+    """A time stamping authority (RFC 3161), and the file with the root certificate that its own must lead to (PEM)."""
+
+    url: HttpAddress
+    root: Path
+
+
+class WitnessSettings(_Section):
+    """A witness of another organisation (C2SP tlog-witness): where checkpoints are submitted, and its public key."""
+
+    url: HttpAddress
+    key: Annotated[str, AfterValidator(_a_witness_key)]
+
+
+class EvidenceSettings(_Section):
+    """The log over all evidence: what signs its checkpoints, under which name, and where they are published."""
+
+    key_file: Path = Path("var/evidence.key")
+    origin: Annotated[str, Field(pattern=r"^[^\s+]{1,128}$")]
+    """The name of the log, for ever: a domain of yours and a path, as `gemeente.example/bode`."""
+    folder: Path = Path("var/evidence")
+    """Not in the database's own backup: it is what a restored database is held against."""
+    every_seconds: Annotated[float, Field(ge=0.05, le=86_400)] = 60.0
+    tsa: TimestampSettings | None = None
+    witness: WitnessSettings | None = None
 
 
 class ClockSettings(_Section):
@@ -244,6 +283,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     broker: BrokerSettings = BrokerSettings()
     keys: KeySettings = KeySettings()
+    evidence: EvidenceSettings | None = None
     clock: ClockSettings = ClockSettings()
     api: ApiSettings = ApiSettings()
     bounces: BounceSettings = BounceSettings()
@@ -358,6 +398,8 @@ def _unsafe(settings: Settings) -> list[str]:
         faults.append("database.url: production needs postgresql://")
     if not (settings.broker.url or "").startswith(("redis://", "rediss://", "unix://")):
         faults.append("broker.url: production needs redis://")
+    if settings.evidence is None:
+        faults.append("evidence: none, so that nobody could check it: add [evidence] (see config/examples)")
     if not settings.api.keys:
         faults.append("api.keys: none, so that everybody could send: add one (bode keys api)")
     return faults

@@ -103,7 +103,7 @@ class Stage:
         self.config.write_text(
             _configuration(self, database=database, broker=broker, bounce_port=bounce_port, api_key=api_key)
         )
-        for command in (["keys", "init"], ["db", "upgrade"], ["config", "check"]):
+        for command in (["keys", "init"], ["keys", "evidence", "init"], ["db", "upgrade"], ["config", "check"]):
             done = subprocess.run(
                 [sys.executable, "-m", "bode_ops", *command, "--config", str(self.config)],
                 capture_output=True,
@@ -205,6 +205,12 @@ url = "{database}"
 {broker_table}
 [keys]
 file = "{options.folder / "bode.key"}"
+
+[evidence]
+key_file = "{options.folder / "evidence.key"}"
+origin = "demo.bode.example"
+folder = "{options.folder / "evidence"}"
+every_seconds = 1
 
 [clock]
 factor = {options.speed}

@@ -7,13 +7,7 @@ from http import HTTPStatus
 
 import httpx
 from cryptography import x509
-from rfc3161_client import (
-    PKIStatus,
-    TimestampRequestBuilder,
-    VerificationError,
-    VerifierBuilder,
-    decode_timestamp_response,
-)
+from rfc3161_client import TimestampRequestBuilder, VerificationError, VerifierBuilder, decode_timestamp_response
 
 from bode.engine.checkpoints import AttestationError, ProveGrowth
 from bode.evidence.note import Checkpoint, Note, NoteError, VerifierKey
@@ -30,7 +24,7 @@ class TimestampAuthority:
     def __init__(self, url: str, root: x509.Certificate, *, client: httpx.AsyncClient | None = None) -> None:
         """Take the authority's address, and the root certificate that its own must lead to."""
         self._url = url
-        self._verifier = VerifierBuilder().add_root_certificate(root).build()
+        self._root = root
         self._client = client
 
     async def attest(self, note: bytes, checkpoint: Checkpoint, prove: ProveGrowth) -> bytes:
@@ -41,12 +35,8 @@ class TimestampAuthority:
         if answer.status_code != HTTPStatus.OK:
             raise AttestationError(f"the time stamping authority answered {answer.status_code}")
         try:
-            response = decode_timestamp_response(answer.content)
-            if response.status not in (PKIStatus.GRANTED, PKIStatus.GRANTED_WITH_MODS):
-                raise AttestationError("the time stamping authority refused")
-            if response.tst_info.nonce != request.nonce:
-                raise AttestationError("the time stamp is the answer to another request")
-            self._verifier.verify_message(response, note)
+            verifier = VerifierBuilder.from_request(request).add_root_certificate(self._root).build()
+            verifier.verify_message(decode_timestamp_response(answer.content), note)
         except (ValueError, VerificationError) as error:
             raise AttestationError("the time stamp is not one of the authority named in evidence.tsa") from error
         return answer.content

@@ -6,10 +6,10 @@ names the message and the event of each fault, never what it holds.
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -19,11 +19,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.domain.explain import Told, unexplained
 from bode.domain.parts import Delivery
-from bode.engine.log_folder import LogFolder, Published
-from bode.evidence.envelope import GENESIS, commit, leaf_hash, timestamp
-from bode.evidence.merkle import HASH_SIZE, TILE_WIDTH, Edge, Tile, grow
+from bode.evidence.envelope import GENESIS, commit, timestamp
+from bode.evidence.merkle import HASH_SIZE, TILE_WIDTH, Edge, Growth, Tile, grow, leaf_hash
+from bode.evidence.note import NoteError
 from bode.store import tables
 from bode.store.database import Database
+from bode.store.log_folder import FolderError, LogFolder, Published
 from bode.store.vault import Vault, VaultError
 
 _PAGE = 2048
@@ -53,7 +54,16 @@ class Report:
     pending: int = 0
     details: int = 0
     checkpoints: int = 0
+    published: int = 0
+    wrong_checkpoints: int = 0
     faults: int = 0
+
+    @property
+    def undecided(self) -> str | None:
+        """Say why a clean audit proves little, where it does."""
+        if self.leaves and not self.published:
+            return "no published checkpoint says what the log must be: the tables agree with each other, and no more"
+        return None
 
 
 class _Envelope(msgspec.Struct):
@@ -152,7 +162,7 @@ class Audit:
             self._fault("it is missing", story.id, missing)
         follows = row.seq == story.seq + 1
         if row.position is None and row.waiting is None:
-            self._fault("it is in the log nor waits for it", story.id, row.seq)
+            self._fault("it is neither in the log nor waits for it", story.id, row.seq)
         elif row.position is not None and row.waiting is not None:
             self._fault("it is in the log, and waits for it still", story.id, row.seq)
         report.pending += row.position is None and row.waiting is not None
@@ -223,6 +233,11 @@ class Audit:
         if delivery is None or delivery.message_id != story.id:
             self._fault("it has events and no delivery", story.id)
             return delivery
+        self._hold_delivery(story, delivery)
+        return await deliveries.next()
+
+    def _hold_delivery(self, story: _Story, delivery: Any) -> None:
+        """Hold what a delivery says against the events of its message."""
         if delivery.event_seq > story.seq:
             for missing in range(story.seq + 1, min(delivery.event_seq + 1, story.seq + 101)):
                 self._fault("it is missing", story.id, missing)
@@ -239,96 +254,95 @@ class Audit:
                 self._fault(what, story.id)
             if (delivery.state, delivery.outcome) != (str(state.state), str(state.outcome)):
                 self._fault("the columns of its delivery are not what the delivery says", story.id)
-        return await deliveries.next()
 
     # ---- the log ---------------------------------------------------------------------------------------------------
 
     async def _log(self, connection: AsyncConnection) -> None:
         """Compute the tree anew from its leaves, and hold tiles and checkpoints against it."""
-        checkpoints = self._checkpoints(await _kept_checkpoints(connection))
-        checkpoint = next(checkpoints, None)
-        edge, mismatches = Edge(), 0
+        stated = self._stated(connection)
+        checkpoint = await anext(stated, None)
+        edge, wrong = Edge(), list[_Stated]()
         tiles = _Rows(connection, _TILES, ("number",))
-        last_wrong: int | None = None
-        async for start, hashes in self._leaves(connection):
-            position = 0
-            while position < len(hashes):
+        async for hashes in self._leaves(connection):
+            at = 0
+            while at < len(hashes):
                 end = len(hashes)
-                if checkpoint is not None and start <= checkpoint.size <= start + len(hashes):
-                    end = max(checkpoint.size - start, position)
-                if end > position:
-                    grown = grow(edge, hashes[position:end])
-                    edge, position = grown.edge, end
-                    for tile, data in grown.tiles:
-                        if tile.width == TILE_WIDTH:
-                            await self._tile(connection, tiles, tile, data)
-                while checkpoint is not None and checkpoint.size == edge.size:
-                    self._report.checkpoints += 1
-                    if edge.root() != checkpoint.root:
-                        mismatches += 1
-                        last_wrong = checkpoint.size
-                        if mismatches == 1:
-                            self._fault(f"{checkpoint.where} states another root than its first {edge.size} events have")
-                    checkpoint = next(checkpoints, None)
-                if checkpoint is not None and checkpoint.size < edge.size:
-                    raise AssertionError("checkpoints are taken in the order of their sizes")
-        if mismatches > 1:
-            self._fault(f"{mismatches - 1} more checkpoints, up to size {last_wrong}, state another root as well")
+                if checkpoint is not None:
+                    end = min(end, max(at + checkpoint.size - edge.size, at + 1))
+                grown = grow(edge, hashes[at:end])
+                edge, at = grown.edge, end
+                await self._tiles(connection, tiles, grown)
+                while checkpoint is not None and checkpoint.size <= edge.size:
+                    if checkpoint.size < edge.size or checkpoint.root != edge.root():
+                        wrong.append(checkpoint)
+                        del wrong[1:-1]
+                        self._report.wrong_checkpoints += 1
+                    checkpoint = await anext(stated, None)
         self._report.leaves = edge.size
+        self._tell_wrong(wrong)
         while checkpoint is not None:
-            self._report.checkpoints += 1
-            if checkpoint.size or checkpoint.root != Edge().root():
-                self._fault(f"the log has {edge.size} events, and {checkpoint.where} states {checkpoint.size}")
-            checkpoint = next(checkpoints, None)
+            self._fault(f"{checkpoint.where} states {checkpoint.size} events, and the log has {edge.size}")
+            checkpoint = await anext(stated, None)
         if (extra := await tiles.next()) is not None:
-            self._fault(f"tile {extra.number} of level 0 is past the end of the log")
+            self._fault(f"the kept {Tile(0, extra.number).path} is past the end of the log")
 
-    async def _leaves(self, connection: AsyncConnection) -> AsyncIterator[tuple[int, list[bytes]]]:
-        """Give the leaves' hashes in their order, page by page; where there is none, the one that the tile has."""
+    def _tell_wrong(self, wrong: Sequence[_Stated]) -> None:
+        """Tell of checkpoints that state other roots: the first, and how many more; one change makes all later ones so."""
+        if wrong:
+            self._fault(f"{wrong[0].where} states another root than its first {wrong[0].size} events have")
+        if self._report.wrong_checkpoints > 1:
+            self._fault(f"{self._report.wrong_checkpoints - 1} more do, up to {wrong[-1].where}")
+
+    async def _tiles(self, connection: AsyncConnection, tiles: _Rows, grown: Growth) -> None:
+        for tile, data in grown.tiles:
+            if tile.width == TILE_WIDTH:
+                await self._tile(connection, tiles, tile, data)
+
+    async def _leaves(self, connection: AsyncConnection) -> AsyncIterator[list[bytes]]:
+        """Give the leaves' hashes in their order; for one that is not there, the hash that the tiles have for it."""
         rows = _Rows(connection, _LEAVES, ("position",))
         expected = 0
         while page := await rows.page():
-            start, hashes = expected, list[bytes]()
+            hashes: list[bytes] = []
             for row in page:
                 if row.position != expected:
                     self._fault(f"leaves {expected} to {row.position - 1} are missing")
-                    yield start, hashes
-                    for gap in range(expected, row.position):
-                        yield gap, [await _tile_hash(connection, gap)]
-                    start, hashes = row.position, []
+                    while expected < row.position:
+                        hashes.append(await _tile_hash(connection, expected))
+                        expected += 1
+                        if len(hashes) >= _PAGE:
+                            yield hashes
+                            hashes = []
                 if row.hash is None:
                     self._fault(f"leaf {row.position} is of an event that is not there")
-                    hashes.append(await _tile_hash(connection, row.position))
-                else:
-                    hashes.append(bytes(row.hash))
-                expected = row.position + 1
-            yield start, hashes
+                hashes.append(bytes(row.hash) if row.hash is not None else await _tile_hash(connection, row.position))
+                expected += 1
+            yield hashes
 
     async def _tile(self, connection: AsyncConnection, tiles: _Rows, tile: Tile, data: bytes) -> None:
         """Hold a computed full tile against the kept one and the published one; names the events that differ."""
         if tile.level == 0:
-            kept = await tiles.next()
-            if kept is None or kept.number != tile.index:
-                self._fault(f"{tile.path} is not kept")
-            else:
-                await self._differ(connection, tile, data, bytes(kept.hashes), "the tile")
-                if bytes(kept.root) != Edge(TILE_WIDTH, (bytes(kept.hashes),)).root():
-                    self._fault(f"{tile.path} is kept with another root than it has")
+            row = await tiles.next()
+            kept = bytes(row.hashes) if row is not None and row.number == tile.index else None
         else:
             column = tables.evidence_tile.c
-            kept_hashes = await connection.execute(
-                sa.select(column.hashes).where(column.level == tile.level, column.number == tile.index)
-            )
-            if bytes(kept_hashes.scalar_one_or_none() or b"") != data:
-                self._fault(f"{tile.path} is kept otherwise than its events make it")
-        if self._folder is not None and (published := self._folder.read_tile(tile)) is not None:
-            await self._differ(connection, tile, data, published, "the published tile")
+            where = (column.level == tile.level, column.number == tile.index)
+            row = (await connection.execute(sa.select(column.hashes, column.root).where(*where))).one_or_none()
+            kept = bytes(row.hashes) if row is not None else None
+        if row is None or kept is None:
+            self._fault(f"the kept {tile.path} is missing")
+        else:
+            await self._differ(connection, tile, data, kept, "kept")
+            if bytes(row.root) != Edge(TILE_WIDTH, (kept,)).root():
+                self._fault(f"the kept {tile.path} has another root than its hashes")
+        if self._folder is not None and (published := self._folder.tile(tile)) is not None:
+            await self._differ(connection, tile, data, published, "published")
 
     async def _differ(self, connection: AsyncConnection, tile: Tile, data: bytes, other: bytes, which: str) -> None:
         if data == other:
             return
         if tile.level or len(data) != len(other):
-            self._fault(f"{which} {tile.path} is not what its events make it")
+            self._fault(f"the {which} {tile.path} is not what its events make it")
             return
         wrong = [at for at in range(0, len(data), HASH_SIZE) if data[at : at + HASH_SIZE] != other[at : at + HASH_SIZE]]
         positions = [tile.index * TILE_WIDTH + at // HASH_SIZE for at in wrong]
@@ -339,20 +353,166 @@ class Audit:
             .where(leaf.position.in_(positions))
         )
         for row in rows:
-            self._fault(f"{which} has another hash at leaf {row.position}", row.message_id, row.seq)
+            self._fault(f"it is not what the {which} {tile.path} has at leaf {row.position}", row.message_id, row.seq)
 
-    def _checkpoints(self, kept: Sequence[Published]) -> Iterator[Published]:
-        """Give all checkpoints, kept and published, by size; whose note is not one of ours, or differs, is a fault."""
+    async def _stated(self, connection: AsyncConnection) -> AsyncIterator[_Stated]:
+        """Give what all checkpoints state, kept and published, by size; one that is not ours is a fault."""
+        rows = _Rows(connection, _CHECKPOINTS, ("size", "origin"))
+        row, largest = await rows.next(), 0
+        newest, sizes = None, list[int]()
+        if self._folder is not None:
+            newest = self._read_published(self._folder.newest)
+            sizes = sorted({*self._folder.sizes(), *([newest.checkpoint.size] if newest else [])})
+        for size in [*sizes, None]:
+            while row is not None and (size is None or row.size <= size):
+                self._report.checkpoints += 1
+                self._check_kept(row)
+                if self._folder is not None and row.origin == self._folder.origin:
+                    largest = row.size
+                yield _Stated(row.size, bytes(row.root), f"the kept checkpoint of {row.size}")
+                row = await rows.next()
+            if size is not None and self._folder is not None:
+                published = self._read_published(partial(self._folder.of_size, size)) or newest
+                if published is not None and published.checkpoint.size == size:
+                    self._report.published += 1
+                    yield _Stated(size, published.checkpoint.root, f"the published checkpoint of {size}")
+                if newest is not None and newest.checkpoint.size == size:
+                    yield _Stated(size, newest.checkpoint.root, "the published newest checkpoint")
+        known = max([largest, *sizes])
+        if self._folder is not None and newest is None and known:
+            self._fault(f"{self._folder.path} has no newest checkpoint that is ours, and one of {known} was signed")
+        elif newest is not None and newest.checkpoint.size < known:
+            self._fault(
+                f"the published newest checkpoint is an old one, of {newest.checkpoint.size}: {known} was signed"
+            )
+
+    def _read_published(self, read: Callable[[], Published | None]) -> Published | None:
+        try:
+            return read()
+        except FolderError as error:
+            self._fault(str(error))
+            return None
+
+    def _check_kept(self, row: Any) -> None:
+        """Hold a kept checkpoint's columns against its note, and its note against our keys."""
         if self._folder is None:
-            yield from kept
             return
-        by_size: Mapping[int, Published] = {item.size: item for item in kept if item.origin == self._folder.origin}
-        newest = self._folder.newest(self._fault)
-        largest = max(by_size, default=0)
-        if newest is not None and newest.size < largest:
-            self._fault(f"the published checkpoint states {newest.size} events, one of {largest} was signed before")
-        published = self._folder.all(self._fault)
-        for item in heapq.merge(kept, [newest] if newest else [], published, key=_size):
-            if self._folder.origin == item.origin and (fault := self._folder.check(item)) is not None:
-                self._fault(f"{item.where} {fault}")
-            yield item
+        try:
+            opened = self._folder.opened(row.note.encode())
+        except NoteError as error:
+            self._fault(f"the kept checkpoint of {row.size}: {error}")
+            return
+        if (opened.origin, opened.size, opened.root) != (row.origin, row.size, bytes(row.root)):
+            self._fault(f"the kept checkpoint of {row.size} is not what its signed note states")
+
+
+@dataclass(frozen=True, slots=True)
+class _Stated:
+    size: int
+    root: bytes
+    where: str
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+
+
+class _Rows:
+    """The rows of a query in the order of a key, in pages or one by one; no more than a page is in memory."""
+
+    def __init__(self, connection: AsyncConnection, query: sa.Select[Any], key: Sequence[str]) -> None:
+        columns = [query.selected_columns[name] for name in key]
+        self._connection = connection
+        self._query = query.order_by(*columns).limit(_PAGE)
+        self._columns = columns
+        self._key = key
+        self._last: tuple[Any, ...] | None = None
+        self._rest: Iterator[Any] = iter(())
+
+    async def page(self) -> Sequence[Any]:
+        """Give the next page; an empty one at the end."""
+        query = self._query
+        if self._last is not None:
+            binds = (
+                sa.bindparam(None, value, type_=column.type)
+                for value, column in zip(self._last, self._columns, strict=True)
+            )
+            query = query.where(sa.tuple_(*self._columns) > sa.tuple_(*binds))
+        rows: Sequence[Any] = (await self._connection.execute(query)).all()
+        if rows:
+            self._last = tuple(getattr(rows[-1], name) for name in self._key)
+        return rows
+
+    async def next(self) -> Any:
+        """Give the next row; none at the end."""
+        row = next(self._rest, None)
+        if row is None:
+            self._rest = iter(await self.page())
+            row = next(self._rest, None)
+        return row
+
+
+@asynccontextmanager
+async def _snapshot(database: Database) -> AsyncIterator[AsyncConnection]:
+    """Give a connection that sees the database as it is at this moment, however long it reads."""
+    async with database.read() as connection:
+        if database.is_sqlite:
+            await connection.exec_driver_sql("BEGIN")
+        else:
+            await connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield connection
+
+
+async def _tile_hash(connection: AsyncConnection, position: int) -> bytes:
+    """Give the hash that the tiles have for a leaf; where they have none, one that no event has."""
+    column = tables.evidence_tile.c
+    hashes = await connection.execute(
+        sa.select(column.hashes).where(column.level == 0, column.number == position // TILE_WIDTH)
+    )
+    kept = hashes.scalar_one_or_none()
+    at = position % TILE_WIDTH * HASH_SIZE
+    return bytes(kept[at : at + HASH_SIZE]) if kept is not None else bytes(HASH_SIZE)
+
+
+_event, _leaf, _pending = tables.event.c, tables.evidence_leaf.c, tables.event_pending.c
+_EVENTS = (
+    sa.select(
+        _event.message_id,
+        _event.seq,
+        _event.name,
+        _event.part,
+        _event.at,
+        _event.recorded_at,
+        _event.envelope,
+        _event.hash,
+        _leaf.position,
+        _pending.event_id.label("waiting"),
+    )
+    .join_from(tables.event, tables.evidence_leaf, _leaf.event_id == _event.id, isouter=True)
+    .join(tables.event_pending, _pending.event_id == _event.id, isouter=True)
+)
+_detail, _content = tables.event_detail.c, tables.content.c
+_EVENTS_WITH_DETAILS = (
+    _EVENTS.add_columns(_detail.salt, _detail.sealed, _content.wrapped_key)
+    .join(
+        tables.event_detail,
+        sa.and_(_detail.message_id == _event.message_id, _detail.seq == _event.seq),
+        isouter=True,
+    )
+    .join(tables.content, _content.message_id == _event.message_id, isouter=True)
+)
+_LEAVES = sa.select(_leaf.position, _event.hash).join_from(
+    tables.evidence_leaf, tables.event, _leaf.event_id == _event.id, isouter=True
+)
+_DELIVERIES = sa.select(
+    tables.delivery.c.message_id,
+    tables.delivery.c.organisation,
+    tables.delivery.c.state,
+    tables.delivery.c.outcome,
+    tables.delivery.c.document,
+    tables.delivery.c.event_seq,
+    tables.delivery.c.event_hash,
+)
+_TILES = sa.select(tables.evidence_tile.c.number, tables.evidence_tile.c.hashes, tables.evidence_tile.c.root).where(
+    tables.evidence_tile.c.level == 0
+)
+_CHECKPOINTS = sa.select(tables.evidence_checkpoint)

@@ -13,7 +13,7 @@ from pathlib import Path
 from bode.evidence.note import NoteError, SigningKey, VerifierKey
 from bode.store.vault import KeyFileError
 
-_HEAD = "# Keys that sign the evidence of Bode. The line PRIVATE+KEY signs: keep it secret, with a copy in a safe place.\n"
+_HEAD = "# The keys of the log of evidence. The line PRIVATE+KEY signs: keep it secret, with a copy in a safe place.\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,9 @@ def _read(path: Path) -> Keyring:
         raise KeyFileError(f"evidence key file {path}: {what}; make one with 'bode keys evidence init'") from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise KeyFileError(f"evidence key file {path} can be read by others: chmod 600 {path}")
+    if not lines:
+        raise KeyFileError(f"evidence key file {path} is empty: put its copy back")
     try:
-        if not lines:
-            raise NoteError("it is empty")
         return Keyring(SigningKey.parse(lines[-1]), tuple(VerifierKey.parse(line) for line in lines[:-1]))
     except NoteError as error:
         raise KeyFileError(f"evidence key file {path} does not hold keys: {error}") from error

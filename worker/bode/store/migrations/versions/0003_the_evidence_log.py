@@ -16,32 +16,28 @@ branch_labels = None
 depends_on = None
 
 ADDED_TO_ONLY = ("event", "evidence_leaf", "evidence_tile", "evidence_checkpoint", "evidence_attestation")
-REFUSED = "evidence is only ever added to"
-NOT_SHREDDED = "details go only after an event detail.shredded of their message says so"
-NOT_SEQUENCED = "an event stops waiting only when it is in the log"
 
-# A session keeps the plan it first made, when the tables may have been empty and reading them whole looked cheap.
-_BY_INDEX = "SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off"
+_NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
     """Make the tables, take in the events there are, and close what must not change."""
     op.create_table(
         "event_pending",
-        sa.Column("event_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("event_id", _NUMBER, autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_event_pending")),
     )
     op.create_table(
         "evidence_leaf",
-        sa.Column("position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
-        sa.Column("event_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("position", _NUMBER, autoincrement=False, nullable=False),
+        sa.Column("event_id", _NUMBER, nullable=False),
         sa.PrimaryKeyConstraint("position", name=op.f("pk_evidence_leaf")),
         sa.UniqueConstraint("event_id", name=op.f("uq_evidence_leaf_event_id")),
     )
     op.create_table(
         "evidence_tile",
         sa.Column("level", sa.SmallInteger(), autoincrement=False, nullable=False),
-        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("number", _NUMBER, autoincrement=False, nullable=False),
         sa.Column("hashes", sa.LargeBinary(), nullable=False),
         sa.Column("root", sa.LargeBinary(length=32), nullable=False),
         sa.PrimaryKeyConstraint("level", "number", name=op.f("pk_evidence_tile")),
@@ -49,7 +45,7 @@ def upgrade() -> None:
     op.create_table(
         "evidence_checkpoint",
         sa.Column("origin", sa.String(length=128), nullable=False),
-        sa.Column("size", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("size", _NUMBER, autoincrement=False, nullable=False),
         sa.Column("root", sa.LargeBinary(length=32), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
         sa.Column("published_at", sa.DateTime(timezone=True), nullable=False),
@@ -58,7 +54,7 @@ def upgrade() -> None:
     op.create_table(
         "evidence_attestation",
         sa.Column("origin", sa.String(length=128), nullable=False),
-        sa.Column("size", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("size", _NUMBER, autoincrement=False, nullable=False),
         sa.Column("kind", sa.String(length=12), nullable=False),
         sa.Column("content", sa.LargeBinary(), nullable=False),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
@@ -71,15 +67,19 @@ def upgrade() -> None:
 
 
 def _on_postgresql() -> list[str]:
-    """Give the triggers for PostgreSQL: once for a statement, however many rows it brings."""
+    """Give the triggers for PostgreSQL: once for a statement, however many rows it brings.
+
+    A session keeps the plan it first made, when the tables may have been empty and reading them whole looked cheap:
+    where that would hurt, a function says so.
+    """
     statements = [
         # The sequencer empties it all the time: what it leaves is cleared by number, not by share.
         "ALTER TABLE event_pending SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000)",
-        f"""
+        """
         CREATE FUNCTION evidence_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
             RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',
-                MESSAGE = '{REFUSED}: ' || TG_OP || ' of ' || TG_TABLE_NAME;
+                MESSAGE = 'evidence is only ever added to: ' || TG_OP || ' of ' || TG_TABLE_NAME;
         END $$
         """,
         """
@@ -89,25 +89,29 @@ def _on_postgresql() -> list[str]:
             RETURN NULL;
         END $$
         """,
-        f"""
-        CREATE FUNCTION event_pending_ends() RETURNS trigger LANGUAGE plpgsql {_BY_INDEX} AS $$
+        """
+        CREATE FUNCTION event_pending_ends() RETURNS trigger LANGUAGE plpgsql
+        SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
         BEGIN
             IF EXISTS (
-                SELECT FROM gone WHERE NOT EXISTS (SELECT FROM evidence_leaf WHERE evidence_leaf.event_id = gone.event_id)
+                SELECT FROM gone
+                WHERE NOT EXISTS (SELECT FROM evidence_leaf WHERE evidence_leaf.event_id = gone.event_id)
             ) THEN
-                RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation', MESSAGE = '{NOT_SEQUENCED}';
+                RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',
+                    MESSAGE = 'an event stops waiting only when it is in the log';
             END IF;
             RETURN NULL;
         END $$
         """,
-        f"""
-        CREATE FUNCTION event_detail_goes() RETURNS trigger LANGUAGE plpgsql {_BY_INDEX} AS $$
+        """
+        CREATE FUNCTION event_detail_goes() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
         BEGIN
             IF NOT EXISTS (
                 SELECT FROM event
                 WHERE event.message_id = OLD.message_id AND event.seq > OLD.seq AND event.name = 'detail.shredded'
             ) THEN
-                RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation', MESSAGE = '{NOT_SHREDDED}';
+                RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',
+                    MESSAGE = 'details go only after an event detail.shredded of their message says so';
             END IF;
             RETURN OLD;
         END $$
@@ -141,17 +145,27 @@ def _on_sqlite() -> list[str]:
     refused = [(table, act) for table in ADDED_TO_ONLY for act in ("UPDATE", "DELETE")]
     refused += [("event_pending", "UPDATE"), ("event_detail", "UPDATE")]
     return [
-        "CREATE TRIGGER event_waits AFTER INSERT ON event "
-        "BEGIN INSERT INTO event_pending (event_id) VALUES (NEW.id); END",
-        "CREATE TRIGGER event_pending_ends BEFORE DELETE ON event_pending "
-        "WHEN NOT EXISTS (SELECT 1 FROM evidence_leaf WHERE event_id = OLD.event_id) "
-        f"BEGIN SELECT RAISE(ABORT, '{NOT_SEQUENCED}'); END",
-        "CREATE TRIGGER event_detail_goes BEFORE DELETE ON event_detail "
-        "WHEN NOT EXISTS (SELECT 1 FROM event WHERE message_id = OLD.message_id AND seq > OLD.seq "
-        f"AND name = 'detail.shredded') BEGIN SELECT RAISE(ABORT, '{NOT_SHREDDED}'); END",
+        """
+        CREATE TRIGGER event_waits AFTER INSERT ON event
+        BEGIN INSERT INTO event_pending (event_id) VALUES (NEW.id); END
+        """,
+        """
+        CREATE TRIGGER event_pending_ends BEFORE DELETE ON event_pending
+        WHEN NOT EXISTS (SELECT 1 FROM evidence_leaf WHERE event_id = OLD.event_id)
+        BEGIN SELECT RAISE(ABORT, 'an event stops waiting only when it is in the log'); END
+        """,
+        """
+        CREATE TRIGGER event_detail_goes BEFORE DELETE ON event_detail
+        WHEN NOT EXISTS (
+            SELECT 1 FROM event WHERE message_id = OLD.message_id AND seq > OLD.seq AND name = 'detail.shredded'
+        )
+        BEGIN SELECT RAISE(ABORT, 'details go only after an event detail.shredded of their message says so'); END
+        """,
         *(
-            f"CREATE TRIGGER {table}_stays_{act.lower()} BEFORE {act} ON {table} "
-            f"BEGIN SELECT RAISE(ABORT, '{REFUSED}: {act} of {table}'); END"
+            f"""
+            CREATE TRIGGER {table}_stays_{act.lower()} BEFORE {act} ON {table}
+            BEGIN SELECT RAISE(ABORT, 'evidence is only ever added to: {act} of {table}'); END
+            """
             for table, act in refused
         ),
     ]

@@ -14,7 +14,7 @@ from bode.domain.bounces import Reason, Verdict
 from bode.domain.parts import Delivery
 from bode.domain.parts import NoticeState as N
 from bode.domain.parts import PlacementState as P
-from bode.evidence.envelope import GENESIS, commit
+from bode.evidence.chain import GENESIS, chain_hash, commit
 from bode.evidence.merkle import leaf_hash
 from bode.store import tables
 from bode_adapters.contract import MailRefused
@@ -35,7 +35,7 @@ async def check_chain(app, message):
         assert envelope["previous"] == previous.hex()
         assert event.hash == leaf_hash(event.envelope)
         assert rfc8785.dumps(envelope) == event.envelope
-        previous = event.hash
+        previous = chain_hash(previous, event.hash)
     (row,) = await app.rows(tables.delivery, tables.delivery.c.message_id == message)
     assert (row.event_seq, row.event_hash) == (len(events), previous)
     return events

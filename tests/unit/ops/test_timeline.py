@@ -34,7 +34,8 @@ from bode.domain.parts import (
 )
 from bode.domain.policy import ChannelKind, NoticeBy, Policy
 from bode.domain.terms import Duration
-from bode.evidence.envelope import GENESIS, seal
+from bode.evidence.chain import GENESIS
+from bode.evidence.envelope import seal
 from bode.store.events import StoredEvent
 from bode.store.messages import Known
 from bode_ops.story import Kind, Line, Summary, labels, length, render_text, summary, timeline, when, words

@@ -6,23 +6,24 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hmac import digest
 from uuid import UUID
 
 import rfc8785
 
 from bode.domain.decision import DetailValue, Fact
+from bode.evidence.chain import chain_hash, commit
 from bode.evidence.merkle import leaf_hash
 
-GENESIS = bytes(32)
-"""The previous hash of a message's first event."""
-
 _SALT_BYTES = 32
+_NONCE_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """An event with its bytes. `details` is what `detail_commit` commits to, to be stored apart and encrypted."""
+    """An event with its bytes. `details` is what `detail_commit` commits to, to be stored apart and encrypted.
+
+    `hash` is its leaf in the log; `chain` is what the message's next event states as `previous`.
+    """
 
     message_id: UUID
     seq: int
@@ -32,13 +33,9 @@ class Sealed:
     recorded_at: datetime
     envelope: bytes
     hash: bytes
+    chain: bytes
     salt: bytes | None = field(default=None, repr=False)
     details: bytes | None = field(default=None, repr=False)
-
-
-def commit(salt: bytes, details: bytes) -> bytes:
-    """Commit to details: HMAC-SHA-256 under a salt, so that a BSN cannot be found by trying them all."""
-    return digest(salt, details, "sha256")
 
 
 def canonical(value: Mapping[str, object]) -> bytes:
@@ -54,10 +51,14 @@ def timestamp(moment: datetime) -> str:
 def seal(
     fact: Fact, *, message_id: UUID, organisation: str, seq: int, previous: bytes, recorded_at: datetime
 ) -> Sealed:
-    """Make the event of a fact: the `seq`-th of its message (from 1), after the event with hash `previous`."""
+    """Make the event of a fact: the `seq`-th of its message (from 1), after events with chain `previous`.
+
+    The nonce keeps an event closed: without it, its hash would tell who guesses its times right what it says.
+    """
     at = fact.at or recorded_at
     envelope: dict[str, object] = {
         "version": 1,
+        "nonce": os.urandom(_NONCE_BYTES).hex(),
         "message": str(message_id),
         "organisation": organisation,
         "seq": seq,
@@ -76,7 +77,9 @@ def seal(
         salt, details = os.urandom(_SALT_BYTES), canonical(_plain(fact.sealed))
         envelope["detail_commit"] = commit(salt, details).hex()
     bytes_ = canonical(envelope)
-    return Sealed(message_id, seq, fact.name, fact.part, at, recorded_at, bytes_, leaf_hash(bytes_), salt, details)
+    leaf = leaf_hash(bytes_)
+    chain = chain_hash(previous, leaf)
+    return Sealed(message_id, seq, fact.name, fact.part, at, recorded_at, bytes_, leaf, chain, salt, details)
 
 
 def _plain(detail: Mapping[str, DetailValue]) -> dict[str, object]:

@@ -17,7 +17,8 @@ from bode.domain.delivery import decide
 from bode.domain.events import Event
 from bode.domain.parts import Delivery
 from bode.domain.policy import Policy
-from bode.evidence.envelope import GENESIS, Sealed, seal
+from bode.evidence.chain import GENESIS
+from bode.evidence.envelope import Sealed, seal
 from bode.store import steps, tables
 from bode.store.vault import MessageKey, Vault, VaultError
 
@@ -141,7 +142,7 @@ async def write(
                 previous=ledger.previous,
                 recorded_at=now,
             )
-            ledger.seq, ledger.previous = event.seq, event.hash
+            ledger.seq, ledger.previous = event.seq, event.chain
             sealed.append(event)
             if event.salt is not None and event.details is not None and ledger.key is not None:
                 purpose = f"event {event.seq}"

@@ -113,7 +113,7 @@ delivery = sa.Table(
     _column("sent_at", UtcDateTime, nullable=True),
     _column("document", sa.Text),
     _column("event_seq", sa.Integer),
-    _column("event_hash", sa.LargeBinary(32)),
+    _column("event_hash", sa.LargeBinary(32)),  # the chain over its events so far, which the next one states
     _column("updated_at", UtcDateTime),
     sa.Index("ix_delivery_open", "state", "notice_deadline_at", postgresql_where=sa.text("state <> 'done'")),
 )

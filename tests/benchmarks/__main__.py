@@ -23,6 +23,7 @@ import sqlalchemy as sa
 import structlog
 from litestar import Litestar, post
 from litestar.testing import AsyncTestClient
+from tests.benchmarks import evidence
 
 from bode.domain import events as ev
 from bode.engine.lanes import Lanes
@@ -149,7 +150,7 @@ async def intake(app: Application, count: int) -> tuple[float, float]:
     return rates[0], rates[1]
 
 
-async def measure(only: str | None, runs: int) -> list[dict[str, Any]]:
+async def measure(only: str | None, runs: int, events: int) -> list[dict[str, Any]]:
     structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=Path("/dev/null").open("w")))  # noqa: SIM115, ASYNC230
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
@@ -180,6 +181,11 @@ async def measure(only: str | None, runs: int) -> list[dict[str, Any]]:
             if only in (None, "intake"):
                 rates = [await intake(app, 500) for _ in range(runs)]
                 rows.append(_row("4", "intake, one request, over a bare handler with one commit", rates, 0.6, 0.8))
+            if only in (None, "evidence"):
+                pairs = await evidence.cost(app, notices, runs)
+                rows.append(_row("11", "notices with sequencing beside it, over without", pairs, 0.95, 0.98))
+                large = await evidence.large(app.database, folder, events)
+                rows.append({"goal": "-", "what": "a large log of evidence", **large})
         finally:
             await app.close()
             sink.kill()
@@ -203,12 +209,17 @@ def _row(number: str, goal: str, pairs: list[tuple[float, float]], must: float, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("--only", choices=("notices", "intake"))
+    parser.add_argument("--only", choices=("notices", "intake", "evidence"))
+    parser.add_argument("--events", type=int, default=1_000_000, help="how many the large log of evidence has")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", type=Path, default=Path("var/bench.json"))
     args = parser.parse_args()
-    rows = asyncio.run(measure(args.only, args.runs))
+    rows = asyncio.run(measure(args.only, args.runs, args.events))
     for row in rows:
+        if "ratio" not in row:
+            numbers = [f"{name} {value:.4g}" for name, value in row.items() if isinstance(value, float)]
+            sys.stdout.write(f"{row['goal']:>2}  {row['what']}: {', '.join(numbers)}\n")
+            continue
         low, high = row["spread"]
         sys.stdout.write(
             f"{row['goal']:>2}  {row['what']}: {row['ours']}/s over {row['theirs']}/s = {row['ratio']} "

@@ -45,7 +45,8 @@ from bode.engine.mail_health import MailHealth
 from bode.engine.parts import Organisation, Parts
 from bode.engine.return_path import Carries, ReturnPath, Token
 from bode.engine.sweeper import Sweeper
-from bode.evidence.envelope import GENESIS, seal
+from bode.evidence.chain import GENESIS
+from bode.evidence.envelope import seal
 from bode.intake.accept import Accepted, Caller, Intake, Route
 from bode.settings import config_folder, holidays
 from bode.store import events, messages, steps, tables
@@ -588,8 +589,9 @@ def evidence_event() -> Callable[..., Awaitable[None]]:
 def many_events() -> Callable[..., Awaitable[list[UUID]]]:
     """Give a writer of the first two events of so many messages, and nothing else of them."""
 
-    async def _write(app: App, count: int, *, connection: AsyncConnection | None = None) -> list[UUID]:
+    async def _write(app: App | None, count: int, *, connection: AsyncConnection | None = None) -> list[UUID]:
         if connection is None:
+            assert app is not None
             async with app.database.write() as own:
                 return await _write(app, count, connection=own)
         ids = [uuid4() for _ in range(count)]
@@ -603,9 +605,9 @@ def many_events() -> Callable[..., Awaitable[list[UUID]]]:
                     organisation=OIN,
                     seq=seq,
                     previous=previous,
-                    recorded_at=app.clock.now(),
+                    recorded_at=START,
                 )
-                previous = event.hash
+                previous = event.chain
                 rows.append({column: getattr(event, column) for column in _EVENT_COLUMNS})
         await connection.execute(sa.insert(tables.event), rows)
         return ids

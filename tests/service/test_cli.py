@@ -441,6 +441,13 @@ MISTAKES = {
     ),
     "production on SQLite": ("[database]", PRODUCTION + REDIS + "[database]", "database.url"),
     "production without Redis": ("[database]", PRODUCTION + "[database]", "broker.url"),
+    "production without evidence": ("[database]", PRODUCTION + "[database]", "evidence: none"),
+    "a log's name": ("[api]", '[evidence]\norigin = "een log"\n[api]', "evidence.origin"),
+    "a witness's key": (
+        "[api]",
+        '[evidence]\norigin = "log"\nwitness = { url = "https://w.example", key = "x" }\n[api]',
+        "evidence.witness.key",
+    ),
     "production open to all": ("[database]", PRODUCTION + "[database]", "api.keys"),
     "production in a hurry": ("[database]", PRODUCTION + "[clock]\nfactor = 60\n[database]", "clock"),
 }

@@ -4,9 +4,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from sqlalchemy.exc import IntegrityError
 
 from bode.store import tables
+from bode.store.database import Database
 from bode.store.evidence_log import sequence
 
 ADDED_TO_ONLY = ("event", "evidence_leaf", "evidence_tile", "evidence_checkpoint", "evidence_attestation")
@@ -88,3 +90,19 @@ async def test_an_event_stops_waiting_only_in_the_log(app):
     async with refused(app, "only ever added to") as connection:
         await connection.execute(sa.update(tables.event_pending).values(event_id=7))
     assert len(await app.rows(tables.event_pending)) == 3
+
+
+async def test_events_of_before_the_log_are_taken_in_by_the_upgrade(postgres, tmp_path, many_events, monkeypatch):
+    """As a database of the version before it would have them."""
+    upgrade = command.upgrade
+    for url in (f"sqlite:///{tmp_path / 'old.db'}", postgres.fresh()):
+        database = Database(url)
+        monkeypatch.setattr(command, "upgrade", lambda config, _: upgrade(config, "0002"))
+        await database.upgrade()
+        monkeypatch.setattr(command, "upgrade", upgrade)
+        async with database.write() as connection:
+            await many_events(None, 3, connection=connection)
+        await database.upgrade()
+        async with database.write() as connection:
+            assert await sequence(connection) == 6
+        await database.close()

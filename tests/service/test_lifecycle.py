@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from bode.domain.parts import AttentionReason, DeliveryState
 from bode.store import tables
 from bode.store.database import Database
+from bode.store.evidence_keys import make_keyring
 from bode.store.record import read_deliveries
 from bode.store.vault import write_key_file
 from bode_adapters.email.mock import MockMailServer
@@ -38,6 +39,7 @@ class Bode:
         self.processes = []
         self.roles = ["api", "worker", "sweeper"] if broker else ["all"]
         write_key_file(folder / "bode.key")
+        make_keyring(folder / "evidence.key", "test.example")
         for name in ("in", "reports"):
             (folder / "print" / name).mkdir(parents=True)
         smtp = f'host = "127.0.0.1"\nport = {mail.port}\ntls = "off"\ntimeout_seconds = 60\n'
@@ -49,6 +51,11 @@ url = "{database}"
 {f'[broker]{chr(10)}url = "{broker}"' if broker else ""}
 [keys]
 file = "{folder / "bode.key"}"
+[evidence]
+key_file = "{folder / "evidence.key"}"
+origin = "test.example"
+folder = "{folder / "evidence"}"
+every_seconds = 0.1
 [api]
 port = {self.port}
 [bounces]
@@ -131,6 +138,15 @@ address = ["Postbus 100", "1200 AA  MAASVELD"]
             found = await read_deliveries(connection, ids)
         await database.close()
         return list(found.values())
+
+    async def audit(self):
+        """Give the exit code of an audit of all evidence, and what it printed."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bode_ops", "evidence", "audit", "--details", "--config", str(self.config),
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        out, _ = await process.communicate()
+        return process.returncode, out.decode()
 
     @property
     def log(self):
@@ -259,6 +275,7 @@ async def test_a_process_that_is_killed_and_started_again_loses_nothing_and_send
     assert {item.attention[0].reason for item in unknown} <= {AttentionReason.OUTCOME_UNKNOWN}
     assert len(arrived) >= 200 - len(unknown)
     assert len(unknown) <= 80, "no more than what was in hand"
+    assert (await bode.audit())[0] == 0, (await bode.audit())[1]
     for process in bode.processes:
         process.terminate()
     codes, _ = await bode.ended(within=40)
@@ -275,6 +292,7 @@ async def test_processes_of_every_role_start_together_work_together_and_end_toge
         return all(item.state is DeliveryState.DONE for item in await many.deliveries())
 
     await until(done)
+    assert (await many.audit())[0] == 0, (await many.audit())[1]
     for process in many.processes:
         os.killpg(process.pid, signal.SIGTERM)
     codes, _ = await many.ended(within=40)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, NoReturn
 
 from cyclopts import App, Parameter
@@ -56,18 +55,16 @@ def audit(
         vault = application.parts.vault if details else None
         return await Audit(application.database, found, folder=folder, vault=vault).run()
 
-    started = time.perf_counter()
     try:
         report = with_application(config, work)
     except (SQLAlchemyError, SchemaError, KeyFileError, AwayError, OSError) as error:
         what = str(error) if not isinstance(error, SQLAlchemyError) else type(error).__name__
         _cannot_decide(f"cannot decide: {what}")
-    took = time.perf_counter() - started
     opened = f", {report.details} details" if details else ""
     console.print(
         f"{report.events} events of {report.messages} messages, {report.leaves} in the log, {report.pending} waiting, "
         f"{report.checkpoints} checkpoints ({report.published} published){opened}: "
-        f"{took:.1f} s, {took / max(report.events, 1) * 1e6:.0f} us per event"
+        f"{report.seconds:.1f} s, {report.seconds / max(report.events, 1) * 1e6:.0f} us per event"
     )
     if report.faults:
         errors.print(f"bode: {report.faults} faults: evidence is not as it was written")

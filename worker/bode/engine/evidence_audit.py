@@ -6,6 +6,7 @@ names the message and the event of each fault, never what it holds.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.domain.explain import Told, unexplained
 from bode.domain.parts import Delivery
-from bode.evidence.envelope import GENESIS, commit, timestamp
+from bode.evidence.chain import GENESIS, chain_hash, commit
+from bode.evidence.envelope import timestamp
 from bode.evidence.merkle import HASH_SIZE, TILE_WIDTH, Edge, Growth, Tile, grow, leaf_hash
 from bode.evidence.note import NoteError
 from bode.store import tables
@@ -57,6 +59,7 @@ class Report:
     published: int = 0
     wrong_checkpoints: int = 0
     faults: int = 0
+    seconds: float = 0.0
 
     @property
     def undecided(self) -> str | None:
@@ -91,7 +94,7 @@ class _Story:
     id: UUID
     organisation: str | None
     seq: int = 0
-    previous: bytes = GENESIS
+    chain: bytes = GENESIS
     shredded: int = 0
     told: Told = field(default_factory=Told)
     closed: dict[int, str] = field(default_factory=dict[int, str])
@@ -118,9 +121,14 @@ class Audit:
 
     async def run(self) -> Report:
         """Go through everything once."""
+        started = time.perf_counter()
         async with _snapshot(self._database) as connection:
-            await self._messages(connection)
-            await self._log(connection)
+            for part in (self._messages, self._log):
+                try:
+                    await part(connection)
+                except _UnreadableError as error:
+                    self._fault(f"a row of {error} cannot be read, and what comes after it was not looked at")
+        self._report.seconds = time.perf_counter() - started
         return self._report
 
     def _fault(self, what: str, message: UUID | None = None, seq: int | None = None) -> None:
@@ -166,16 +174,16 @@ class Audit:
         elif row.position is not None and row.waiting is not None:
             self._fault("it is in the log, and waits for it still", story.id, row.seq)
         report.pending += row.position is None and row.waiting is not None
-        computed = leaf_hash(row.envelope)
+        computed = leaf_hash(_bytes(row.envelope))
         if computed != row.hash:
             self._fault("its hash is not that of its envelope", story.id, row.seq)
         try:
-            envelope = _read_envelope(row.envelope)
+            envelope = _read_envelope(_bytes(row.envelope))
         except (msgspec.MsgspecError, UnicodeDecodeError):
             self._fault("its envelope cannot be read", story.id, row.seq)
         else:
             self._hold(story, row, envelope, follows=follows)
-        story.seq, story.previous = row.seq, bytes(row.hash)
+        story.seq, story.chain = row.seq, chain_hash(story.chain, _bytes(row.hash))
         story.told.add(row.name, row.part, row.at)
         if row.name == "detail.shredded":
             story.shredded = row.seq
@@ -197,7 +205,7 @@ class Audit:
         ]
         if wrong:
             self._fault(f"its row and its envelope differ in {', '.join(wrong)}", story.id, row.seq)
-        if follows and envelope.previous != story.previous.hex():
+        if follows and envelope.previous != story.chain.hex():
             self._fault("it does not follow the event before it", story.id, row.seq)
         if self._vault is not None:
             self._detail(story, row, envelope)
@@ -221,7 +229,7 @@ class Audit:
             self._fault("its details cannot be opened", story.id, row.seq)
             return
         self._report.details += 1
-        if commit(bytes(row.salt), details).hex() != envelope.detail_commit:
+        if commit(_bytes(row.salt), details).hex() != envelope.detail_commit:
             self._fault("its details are not those its envelope commits to", story.id, row.seq)
 
     async def _end(self, story: _Story, delivery: Any, deliveries: _Rows) -> Any:
@@ -243,8 +251,8 @@ class Audit:
                 self._fault("it is missing", story.id, missing)
         elif delivery.event_seq < story.seq:
             self._fault(f"its delivery knows {delivery.event_seq} events", story.id, story.seq)
-        elif bytes(delivery.event_hash) != story.previous:
-            self._fault("its delivery knows another hash for it", story.id, story.seq)
+        elif _bytes(delivery.event_hash) != story.chain:
+            self._fault("its delivery knows another chain of events", story.id, story.seq)
         try:
             state = _read_delivery(delivery.document)
         except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -287,7 +295,7 @@ class Audit:
             self._fault(f"the kept {Tile(0, extra.number).path} is past the end of the log")
 
     def _tell_wrong(self, wrong: Sequence[_Stated]) -> None:
-        """Tell of checkpoints that state other roots: the first, and how many more; one change makes all later ones so."""
+        """Tell of checkpoints that state other roots: the first, and how many more there are."""
         if wrong:
             self._fault(f"{wrong[0].where} states another root than its first {wrong[0].size} events have")
         if self._report.wrong_checkpoints > 1:
@@ -315,7 +323,8 @@ class Audit:
                             hashes = []
                 if row.hash is None:
                     self._fault(f"leaf {row.position} is of an event that is not there")
-                hashes.append(bytes(row.hash) if row.hash is not None else await _tile_hash(connection, row.position))
+                found = _bytes(row.hash)
+                hashes.append(found if len(found) == HASH_SIZE else await _tile_hash(connection, row.position))
                 expected += 1
             yield hashes
 
@@ -323,17 +332,17 @@ class Audit:
         """Hold a computed full tile against the kept one and the published one; names the events that differ."""
         if tile.level == 0:
             row = await tiles.next()
-            kept = bytes(row.hashes) if row is not None and row.number == tile.index else None
+            kept = _bytes(row.hashes) if row is not None and row.number == tile.index else None
         else:
             column = tables.evidence_tile.c
             where = (column.level == tile.level, column.number == tile.index)
             row = (await connection.execute(sa.select(column.hashes, column.root).where(*where))).one_or_none()
-            kept = bytes(row.hashes) if row is not None else None
+            kept = _bytes(row.hashes) if row is not None else None
         if row is None or kept is None:
             self._fault(f"the kept {tile.path} is missing")
         else:
             await self._differ(connection, tile, data, kept, "kept")
-            if bytes(row.root) != Edge(TILE_WIDTH, (kept,)).root():
+            if _bytes(row.root) != Edge(TILE_WIDTH, (kept,)).root():
                 self._fault(f"the kept {tile.path} has another root than its hashes")
         if self._folder is not None and (published := self._folder.tile(tile)) is not None:
             await self._differ(connection, tile, data, published, "published")
@@ -369,7 +378,7 @@ class Audit:
                 self._check_kept(row)
                 if self._folder is not None and row.origin == self._folder.origin:
                     largest = row.size
-                yield _Stated(row.size, bytes(row.root), f"the kept checkpoint of {row.size}")
+                yield _Stated(row.size, _bytes(row.root), f"the kept checkpoint of {row.size}")
                 row = await rows.next()
             if size is not None and self._folder is not None:
                 published = self._read_published(partial(self._folder.of_size, size)) or newest
@@ -382,9 +391,8 @@ class Audit:
         if self._folder is not None and newest is None and known:
             self._fault(f"{self._folder.path} has no newest checkpoint that is ours, and one of {known} was signed")
         elif newest is not None and newest.checkpoint.size < known:
-            self._fault(
-                f"the published newest checkpoint is an old one, of {newest.checkpoint.size}: {known} was signed"
-            )
+            size = newest.checkpoint.size
+            self._fault(f"the published newest checkpoint is an old one, of {size}: one of {known} was signed")
 
     def _read_published(self, read: Callable[[], Published | None]) -> Published | None:
         try:
@@ -402,7 +410,7 @@ class Audit:
         except NoteError as error:
             self._fault(f"the kept checkpoint of {row.size}: {error}")
             return
-        if (opened.origin, opened.size, opened.root) != (row.origin, row.size, bytes(row.root)):
+        if (opened.origin, opened.size, opened.root) != (row.origin, row.size, _bytes(row.root)):
             self._fault(f"the kept checkpoint of {row.size} is not what its signed note states")
 
 
@@ -414,6 +422,10 @@ class _Stated:
 
 
 # ------------------------------------------------------------------------------------------------------------- reading
+
+
+class _UnreadableError(Exception):
+    """A row holds what Bode never writes: on SQLite a hand can put text where a time or an id must be."""
 
 
 class _Rows:
@@ -437,7 +449,10 @@ class _Rows:
                 for value, column in zip(self._last, self._columns, strict=True)
             )
             query = query.where(sa.tuple_(*self._columns) > sa.tuple_(*binds))
-        rows: Sequence[Any] = (await self._connection.execute(query)).all()
+        try:
+            rows: Sequence[Any] = (await self._connection.execute(query)).all()
+        except (ValueError, TypeError) as error:
+            raise _UnreadableError(self._columns[0].table.name) from error
         if rows:
             self._last = tuple(getattr(rows[-1], name) for name in self._key)
         return rows
@@ -470,7 +485,12 @@ async def _tile_hash(connection: AsyncConnection, position: int) -> bytes:
     )
     kept = hashes.scalar_one_or_none()
     at = position % TILE_WIDTH * HASH_SIZE
-    return bytes(kept[at : at + HASH_SIZE]) if kept is not None else bytes(HASH_SIZE)
+    return _bytes(kept)[at : at + HASH_SIZE].ljust(HASH_SIZE, b"\0")
+
+
+def _bytes(value: object) -> bytes:
+    """Give bytes as they are; what a hand put in their place, on SQLite anything, is none."""
+    return value if isinstance(value, bytes) else b""
 
 
 _event, _leaf, _pending = tables.event.c, tables.evidence_leaf.c, tables.event_pending.c

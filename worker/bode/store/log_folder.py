@@ -75,16 +75,15 @@ class LogFolder:
             checkpoint = self.opened(note)
         except NoteError as error:
             raise FolderError(f"the published {file}: {error}") from error
+        if checkpoint.origin != self.origin:
+            raise FolderError(f"the published {file} is of the log {checkpoint.origin}")
         if name not in {_NEWEST, f"{_NEWEST}.{checkpoint.size}"}:
             raise FolderError(f"the published {file} states a log of {checkpoint.size} events")
         return Published(checkpoint, note)
 
     def opened(self, note: bytes) -> Checkpoint:
-        """Read a checkpoint of this log and check its signature. Raises `NoteError`."""
-        checkpoint = open_checkpoint(note, self._keys).checkpoint
-        if checkpoint.origin != self.origin:
-            raise NoteError("the checkpoint is of another log of ours")
-        return checkpoint
+        """Read a checkpoint that one of our keys signed, for the log it bears the name of. Raises `NoteError`."""
+        return open_checkpoint(note, self._keys).checkpoint
 
     # ---- publishing ------------------------------------------------------------------------------------------------
 

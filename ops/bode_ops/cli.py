@@ -50,6 +50,7 @@ from bode_ops.commands.base import (
     with_application,
 )
 from bode_ops.commands.bounces import bounce_app
+from bode_ops.commands.evidence import evidence_app
 from bode_ops.demo.command import demo
 from bode_ops.demo.processes import DemoError
 from bode_ops.run import Role
@@ -68,7 +69,7 @@ policy_app = App(name="policy", help="See what the policy makes of the 48 hours.
 config_app = App(name="config", help="Check the configuration and see what is in force.")
 db_app = App(name="db", help="Bring the database to the schema of this version.")
 keys_app = App(name="keys", help="Make and show keys.")
-for sub in (lane_app, policy_app, config_app, db_app, keys_app, bounce_app):
+for sub in (lane_app, policy_app, config_app, db_app, keys_app, bounce_app, evidence_app):
     app.command(sub)
 app.command(demo)
 

@@ -28,6 +28,7 @@ from bode.engine.return_path import ReturnPath
 from bode.engine.sequencer import Sequencer
 from bode.engine.sweeper import Sweeper
 from bode.evidence.note import VerifierKey
+from bode.evidence.timestamp import TimestampError, read_roots
 from bode.intake.accept import Intake
 from bode.intake.queue import QueueIntake
 from bode.intake.status import StatusReader
@@ -162,7 +163,7 @@ def build_checkpoints(settings: EvidenceSettings, database: Database, clock: Clo
     ring = read_keyring(settings.key_file, settings.origin)
     attestors: list[Attestor] = []
     if settings.tsa is not None:
-        attestors.append(TimestampAuthority(settings.tsa.url, _certificate("evidence.tsa.root", settings.tsa.root)))
+        attestors.append(TimestampAuthority(settings.tsa.url, _roots(settings.tsa.root)))
     if settings.witness is not None:
         attestors.append(Witness(settings.witness.url, VerifierKey.parse(settings.witness.key)))
     return Checkpoints(
@@ -175,12 +176,13 @@ def build_checkpoints(settings: EvidenceSettings, database: Database, clock: Clo
     )
 
 
-def _certificate(where: str, file: Path) -> x509.Certificate:
+def _roots(file: Path) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificate(file.read_bytes())
-    except (OSError, ValueError) as error:
-        what = error.strerror if isinstance(error, OSError) else "is no certificate (PEM)"
-        raise ConfigError(f"configuration: {where} is {file}: {what}") from error
+        return read_roots(file)
+    except TimestampError as error:
+        raise ConfigError(f"configuration: evidence.tsa.root: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"configuration: evidence.tsa.root: {file}: {error.strerror}") from error
 
 
 def bounce_rules() -> RuleBook:

@@ -52,7 +52,8 @@ from bode_ops.commands.base import (
     with_application,
 )
 from bode_ops.commands.bounces import bounce_app
-from bode_ops.commands.evidence_audit import evidence_app
+from bode_ops.commands.evidence import evidence_app
+from bode_ops.commands.evidence_audit import audit, republish
 from bode_ops.commands.evidence_keys import keys_evidence_app
 from bode_ops.demo.command import demo
 from bode_ops.demo.processes import DemoError
@@ -73,6 +74,8 @@ config_app = App(name="config", help="Check the configuration and see what is in
 db_app = App(name="db", help="Bring the database to the schema of this version.")
 keys_app = App(name="keys", help="Make and show keys.")
 keys_app.command(keys_evidence_app)
+evidence_app.command(audit, name="audit")
+evidence_app.command(republish, name="republish")
 for sub in (lane_app, policy_app, config_app, db_app, keys_app, bounce_app, evidence_app):
     app.command(sub)
 app.command(demo)

@@ -177,7 +177,7 @@ class Authority:
 
     def attestor(self, root=None):
         client = httpx.AsyncClient(transport=httpx.MockTransport(self))
-        return TimestampAuthority("https://tsa.example", root or self.root, client=client)
+        return TimestampAuthority("https://tsa.example", [root or self.root], client=client)
 
 
 @pytest.mark.slow
@@ -202,5 +202,5 @@ async def test_a_time_stamp_under_another_root_or_of_another_question_is_not_kep
     replayed = httpx.Response(200, content=(authority.folder / "reply").read_bytes())
     client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: replayed))
     with pytest.raises(AttestationError, match=r"evidence\.tsa"):
-        await log.attest(TimestampAuthority("https://tsa.example", authority.root, client=client))
+        await log.attest(TimestampAuthority("https://tsa.example", [authority.root], client=client))
     assert await app.rows(tables.evidence_attestation) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, NoReturn
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from sqlalchemy.exc import SQLAlchemyError
 
 from bode.engine.evidence_audit import Audit, Fault, Report
@@ -17,13 +17,10 @@ from bode_ops.assembly import Application
 from bode_ops.commands.base import AwayError, Config, UsageError, console, errors, with_application
 from bode_ops.commands.evidence_keys import the_evidence
 
-evidence_app = App(name="evidence", help="Prove, check and audit what happened.")
-
 _MOST = 1000
 """Faults printed one by one; a log that was replaced has as many as it has events."""
 
 
-@evidence_app.command(name="audit")
 def audit(
     *,
     details: Annotated[
@@ -79,7 +76,6 @@ def _cannot_decide(why: str) -> NoReturn:
     raise SystemExit(2) from None
 
 
-@evidence_app.command(name="republish")
 def republish(*, config: Config = None) -> None:
     """Write the published folder anew from the database, where it was lost. The database is believed."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from http import HTTPStatus
 
 import httpx
 from cryptography import x509
-from rfc3161_client import TimestampRequestBuilder, VerificationError, VerifierBuilder, decode_timestamp_response
 
 from bode.engine.checkpoints import AttestationError, ProveGrowth
+from bode.evidence import timestamp
 from bode.evidence.note import Checkpoint, Note, NoteError, VerifierKey
 
 _TIMEOUT = httpx.Timeout(20.0)
@@ -21,23 +22,22 @@ class TimestampAuthority:
 
     kind = "timestamp"
 
-    def __init__(self, url: str, root: x509.Certificate, *, client: httpx.AsyncClient | None = None) -> None:
-        """Take the authority's address, and the root certificate that its own must lead to."""
+    def __init__(self, url: str, roots: Sequence[x509.Certificate], *, client: httpx.AsyncClient | None = None) -> None:
+        """Take the authority's address, and the root certificates that its own must lead to one of."""
         self._url = url
-        self._root = root
+        self._roots = tuple(roots)
         self._client = client
 
     async def attest(self, note: bytes, checkpoint: Checkpoint, prove: ProveGrowth) -> bytes:
         """Give the time stamp response, checked. Raises `AttestationError`."""
         del checkpoint, prove
-        request = TimestampRequestBuilder(note).build()
+        request = timestamp.ask(note)
         answer = await _post(self._client, self._url, request.as_bytes(), "application/timestamp-query")
         if answer.status_code != HTTPStatus.OK:
             raise AttestationError(f"the time stamping authority answered {answer.status_code}")
         try:
-            verifier = VerifierBuilder.from_request(request).add_root_certificate(self._root).build()
-            verifier.verify_message(decode_timestamp_response(answer.content), note)
-        except (ValueError, VerificationError) as error:
+            timestamp.check(answer.content, note, self._roots, request=request)
+        except timestamp.TimestampError as error:
             raise AttestationError("the time stamp is not one of the authority named in evidence.tsa") from error
         return answer.content
 

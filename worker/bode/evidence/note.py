@@ -310,8 +310,8 @@ def _parse_key(text: str) -> tuple[str, KeyKind, bytes]:
 
 
 def _check_name(name: str) -> None:
-    if not name or "+" in name or any(character.isspace() or character < " " for character in name):
-        raise NoteError("the name of a key or a log has no spaces, no plus and no control characters")
+    if not name or "+" in name or " " in name or not name.isprintable():
+        raise NoteError("the name of a key or a log has no spaces, no plus and nothing that cannot be printed")
 
 
 def _check_text(text: str) -> str:

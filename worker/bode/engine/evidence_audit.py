@@ -7,7 +7,7 @@ names the message and the event of each fault, never what it holds.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -371,7 +371,10 @@ class Audit:
         newest, sizes = None, list[int]()
         if self._folder is not None:
             newest = self._read_published(self._folder.newest)
-            sizes = sorted({*self._folder.sizes(), *([newest.checkpoint.size] if newest else [])})
+            there = set(self._folder.sizes())
+            if newest is not None:
+                there.add(newest.checkpoint.size)
+            sizes = sorted(there)
         for size in [*sizes, None]:
             while row is not None and (size is None or row.size <= size):
                 self._report.checkpoints += 1
@@ -380,19 +383,26 @@ class Audit:
                     largest = row.size
                 yield _Stated(row.size, _bytes(row.root), f"the kept checkpoint of {row.size}")
                 row = await rows.next()
-            if size is not None and self._folder is not None:
-                published = self._read_published(partial(self._folder.of_size, size)) or newest
-                if published is not None and published.checkpoint.size == size:
-                    self._report.published += 1
-                    yield _Stated(size, published.checkpoint.root, f"the published checkpoint of {size}")
-                if newest is not None and newest.checkpoint.size == size:
-                    yield _Stated(size, newest.checkpoint.root, "the published newest checkpoint")
+            for published in self._published(size, newest):
+                yield published
         known = max([largest, *sizes])
         if self._folder is not None and newest is None and known:
             self._fault(f"{self._folder.path} has no newest checkpoint that is ours, and one of {known} was signed")
         elif newest is not None and newest.checkpoint.size < known:
             size = newest.checkpoint.size
             self._fault(f"the published newest checkpoint is an old one, of {size}: one of {known} was signed")
+
+    def _published(self, size: int | None, newest: Published | None) -> Iterator[_Stated]:
+        """Give what is published for a size: by its own file, and where it is the newest, by that."""
+        if size is None or self._folder is None:
+            return
+        published = self._read_published(partial(self._folder.of_size, size))
+        if published is not None:
+            self._report.published += 1
+            yield _Stated(size, published.checkpoint.root, f"the published checkpoint of {size}")
+        if newest is not None and newest.checkpoint.size == size:
+            self._report.published += published is None
+            yield _Stated(size, newest.checkpoint.root, "the published newest checkpoint")
 
     def _read_published(self, read: Callable[[], Published | None]) -> Published | None:
         try:
@@ -431,7 +441,7 @@ class _UnreadableError(Exception):
 class _Rows:
     """The rows of a query in the order of a key, in pages or one by one; no more than a page is in memory."""
 
-    def __init__(self, connection: AsyncConnection, query: sa.Select[Any], key: Sequence[str]) -> None:
+    def __init__(self, connection: AsyncConnection, query: sa.Select[*tuple[Any, ...]], key: Sequence[str]) -> None:
         columns = [query.selected_columns[name] for name in key]
         self._connection = connection
         self._query = query.order_by(*columns).limit(_PAGE)
@@ -467,7 +477,7 @@ class _Rows:
 
 
 @asynccontextmanager
-async def _snapshot(database: Database) -> AsyncIterator[AsyncConnection]:
+async def _snapshot(database: Database) -> AsyncGenerator[AsyncConnection]:
     """Give a connection that sees the database as it is at this moment, however long it reads."""
     async with database.read() as connection:
         if database.is_sqlite:

@@ -38,24 +38,28 @@ ORIGIN = "bench.example"
 PER_MESSAGE = 10
 
 
-async def cost(app: Application, work: Callable[[Application, int], Awaitable[float]], runs: int) -> list[Any]:
+async def cost(
+    app: Application, work: Callable[[Application, int], Awaitable[float]], runs: int, count: int = 2000
+) -> list[tuple[float, float]]:
     """Give pairs: the workers' deliveries a second with a sequencer in a process beside them, and without one."""
     pairs: list[tuple[float, float]] = []
     url = app.database.engine.url.render_as_string(hide_password=False)
-    await work(app, 500)
+    await work(app, count // 4)
     for run in range(runs):
         measured: dict[bool, float] = {}
         for beside in (True, False) if run % 2 else (False, True):
             while await Sequencer(app.database).work():
                 pass
             sequencer = None
-            if beside:
-                sequencer = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.evidence", url])  # noqa: ASYNC220 - started before anything is measured
-                await asyncio.sleep(2)
-            measured[beside] = await work(app, 2000)
-            if sequencer is not None:
-                sequencer.terminate()
-                sequencer.wait()
+            try:
+                if beside:
+                    sequencer = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.evidence", url])  # noqa: ASYNC220 - started before anything is measured
+                    await asyncio.sleep(2)
+                measured[beside] = await work(app, count)
+            finally:
+                if sequencer is not None:
+                    sequencer.terminate()
+                    sequencer.wait()
         pairs.append((measured[True], measured[False]))
     return pairs
 

@@ -88,7 +88,7 @@ class Report:
         """Write it for people, the verdict first."""
         about = {
             Verdict.VALID: "valid",
-            Verdict.ALTERED: "ALTERED: this is not what was recorded",
+            Verdict.ALTERED: "ALTERED: this is not what was issued",
             Verdict.UNDECIDED: "cannot be decided",
         }
         unchecked = [f"not checked: {what}" for what in self.unchecked]

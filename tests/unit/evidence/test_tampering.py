@@ -284,7 +284,11 @@ CASES = {
         ALTERED,
         "proof.json: a hash or a salt is not 64 digits",
     ),
-    "no proofs": (lambda data, lab: lab.without(data, "proof.json"), ALTERED, "proof.json: it is not canonical JSON"),
+    "no proofs": (
+        lambda data, lab: lab.without(data, "proof.json"),
+        ALTERED,
+        "proof.json: it is not a canonical JSON object",
+    ),
     "the PDF": (
         lambda data, lab: lab.replaced(data, "afschrift.pdf", b"invented", b"improved"),
         ALTERED,
@@ -328,7 +332,7 @@ CASES = {
     "a statement that is written otherwise": (
         lambda data, lab: lab.changed(data, **{"extract.json": json.dumps(lab.stated(data)).encode()}),
         ALTERED,
-        "extract.json: it is not canonical JSON",
+        "extract.json: it is not a canonical JSON object",
     ),
     "no statement": (
         lambda data, lab: lab.without(data, "extract.json"),
@@ -429,6 +433,13 @@ def test_without_a_key_nothing_that_was_altered_passes(log, lab, case):
     assert report.verdict in (ALTERED, UNDECIDED)
     assert report.faults
     assert list(report.proven) == []
+
+
+def test_what_is_told_of_a_file_made_to_flood_a_screen_ends(log, trust, lab):
+    flood = lab.changed(log.issue(2), **{f"gratis-{number}.pdf": b"" for number in range(1000)})
+    lines = verify(flood, trust).lines()
+    assert len(lines) == 102
+    assert lines[-1] == "  and 900 more"
 
 
 # ------------------------------------------------------------------------------------ by the one who issues it

@@ -187,7 +187,7 @@ COMMANDS = [
     *("run", "enqueue", "status", "cancel", "retry", "letter", "demo"),
     *("lane", "lane list", "lane stop", "lane start", "policy", "policy show", "config", "config check"),
     *("db", "db upgrade", "keys", "keys init", "keys intake", "keys api"),
-    *("bounce", "bounce classify", "bounce classify-reply"),
+    *("bounce", "bounce classify", "bounce classify-reply", "evidence", "evidence verify"),
 ]
 
 

@@ -84,9 +84,7 @@ def unpack(data: bytes) -> Bundle:
     if data[at : at + 4] != b"PK\x01\x02":
         raise BundleError("the ZIP ends too early")
     if not faults and pack(files) != data:
-        faults.append(
-            "the ZIP's own lists (names, times, links, comments, checksums) were changed, or it ends too late"
-        )
+        faults.append("the ZIP itself (its times, links, comments, checksums, end) is not as it was packed")
     return Bundle(files, tuple(faults))
 
 

@@ -48,9 +48,9 @@ def read_object(data: bytes) -> dict[str, Any]:
         value = json.loads(data)
         written = rfc8785.dumps(value)
     except (ValueError, RecursionError):
-        raise MalformedError("it is not canonical JSON") from None
+        raise MalformedError("it is not a canonical JSON object") from None
     if written != data or not isinstance(value, dict):
-        raise MalformedError("it is not canonical JSON")
+        raise MalformedError("it is not a canonical JSON object")
     return cast("dict[str, Any]", value)
 
 

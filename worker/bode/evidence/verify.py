@@ -59,6 +59,7 @@ MAX_JSON_BYTES = 1 << 23
 """... and what is read as JSON in it no more than 8 MiB, for it is the slow part."""
 
 _ENVELOPE_VERSION = 1
+_MOST_LINES = 100
 
 
 class Verdict(IntEnum):
@@ -88,11 +89,12 @@ class Report:
         """Write it for people, the verdict first."""
         about = {
             Verdict.VALID: "valid",
-            Verdict.ALTERED: "ALTERED: this is not what was recorded",
+            Verdict.ALTERED: "ALTERED: this is not what was issued",
             Verdict.UNDECIDED: "cannot be decided",
         }
-        unchecked = [f"not checked: {what}" for what in self.unchecked]
-        return [about[self.verdict], *(f"  {line}" for line in (*self.faults, *self.proven, *unchecked))]
+        lines = [*self.faults, *self.proven, *(f"not checked: {what}" for what in self.unchecked)]
+        more = [f"and {len(lines) - _MOST_LINES} more"] if len(lines) > _MOST_LINES else []
+        return [about[self.verdict], *(f"  {line}" for line in lines[:_MOST_LINES] + more)]
 
 
 CheckTimestamp = Callable[[bytes, bytes], datetime | None]

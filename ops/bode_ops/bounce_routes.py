@@ -10,9 +10,9 @@ import structlog
 from litestar.handlers import HTTPRouteHandler
 
 from bode.engine.inbound import BounceListener, Inbound
-from bode.engine.return_path import ReturnPath
 from bode.engine.routes.imap import ImapRoute
 from bode.engine.routes.imap_mailbox import ImapAccount, Tls
+from bode.engine.routes.keeping import IsOurs
 from bode.engine.routes.lmtp import LmtpListener
 from bode.engine.routes.maildir import MaildirRoute
 from bode.engine.routes.webhook import bounce_webhook
@@ -25,7 +25,7 @@ class BounceRoutes:
     """All routes of one process: the SMTP listener always, the others where they are configured."""
 
     def __init__(
-        self, inbound: Inbound, settings: BounceSettings, *, return_path: ReturnPath, now: Callable[[], datetime]
+        self, inbound: Inbound, settings: BounceSettings, *, is_ours: IsOurs, now: Callable[[], datetime]
     ) -> None:
         """Make them; nothing is opened yet. Raises `ConfigError` for what would be unsafe."""
         self._inbound = inbound
@@ -34,12 +34,12 @@ class BounceRoutes:
         self._smtp = BounceListener(inbound, domain=settings.domain, now=now)
         self._lmtp = LmtpListener(inbound, domain=settings.domain, now=now) if settings.lmtp is not None else None
         self._runs: list[MaildirRoute | ImapRoute] = []
-        reads, most = return_path.read, settings.max_bytes
+        most = settings.max_bytes
         if (maildir := settings.maildir) is not None:
             route = MaildirRoute(
                 inbound,
                 folder=maildir.folder,
-                reads=reads,
+                is_ours=is_ours,
                 now=now,
                 max_bytes=most,
                 poll_seconds=maildir.poll_seconds,
@@ -64,7 +64,7 @@ class BounceRoutes:
                 ImapRoute(
                     inbound,
                     account,
-                    reads=reads,
+                    is_ours=is_ours,
                     now=now,
                     max_bytes=most,
                     poll_seconds=imap.poll_seconds,

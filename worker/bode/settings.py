@@ -165,6 +165,9 @@ class BounceSettings(_Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8025
     domain: str = "bounces.localhost"
+    return_path_valid: Annotated[Wait, Field(ge=timedelta(days=7), le=timedelta(days=366))] = timedelta(days=60)
+    """How long after a mail its bounce is believed. A late one is a fact the law turns on (L7, L11): the default spans
+    the six weeks of an objection term. Mail servers give up within days, so that a week is the least."""
     max_bytes: Annotated[int, Field(ge=10_000, le=100_000_000)] = 30_000_000
     maildir: MaildirSettings | None = None
     imap: ImapSettings | None = None

@@ -217,6 +217,17 @@ sa.Index(
     sqlite_where=inbound.c.state == sa.literal_column("'new'"),
 )
 
+return_path_key = sa.Table(
+    "return_path_key",
+    metadata,
+    _column("generation", sa.Integer, primary_key=True, autoincrement=False),
+    _column("made_at", UtcDateTime, nullable=True),
+    _column("made_by", sa.String(64), nullable=True),
+    _column("removed_at", UtcDateTime, nullable=True),
+    _column("removed_by", sa.String(64), nullable=True),
+    _column("reason", sa.String(200), nullable=True),
+)
+
 lane = sa.Table(
     "lane",
     metadata,

@@ -19,7 +19,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from bode.engine.inbound import Raw
 from bode.engine.routes.imap_mailbox import ImapAccount, ImapMailbox, Lost, Refused
-from bode.engine.routes.keeping import APART, TROUBLE, Kept, Reads, Store, keep, raw_mail, recipient_of
+from bode.engine.routes.keeping import APART, TROUBLE, IsOurs, Kept, Store, keep, raw_mail, recipient_of
 
 log = structlog.get_logger()
 
@@ -43,7 +43,7 @@ class ImapRoute:
         store: Store,
         account: ImapAccount,
         *,
-        reads: Reads,
+        is_ours: IsOurs,
         now: Callable[[], datetime],
         max_bytes: int,
         poll_seconds: float = 60.0,
@@ -51,14 +51,14 @@ class ImapRoute:
         batch: int = 50,
         longest_backoff_seconds: float = 120.0,
     ) -> None:
-        """Take the account, and `ReturnPath.read`.
+        """Take the account, and `ReturnPath.is_ours`.
 
         `wait_seconds` (less than 29 minutes) is how long one IDLE lasts; `poll_seconds` is the time between looks at a
         server that has no IDLE; `batch` is how many mails are taken before looking again.
         """
         self._store = store
         self._account = account
-        self._reads = reads
+        self._is_ours = is_ours
         self._now = now
         self._max_bytes = max_bytes
         self._poll_seconds = poll_seconds
@@ -139,7 +139,7 @@ class ImapRoute:
         mail = mailbox.fetch(uid, max_bytes=self._max_bytes)
         if mail is None:
             return None
-        return raw_mail(ROUTE, recipient_of(mail, self._reads), mail, self._now())
+        return raw_mail(ROUTE, recipient_of(mail, self._is_ours), mail, self._now())
 
     async def _set_apart(self, mailbox: ImapMailbox, threads: _Threads, uid: int, reason: str) -> bool:
         APART.labels(ROUTE).inc()

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import structlog
 from litestar.handlers import HTTPRouteHandler
+from pydantic import SecretStr
 
 from bode.engine.inbound import BounceListener, Inbound
 from bode.engine.routes.imap import ImapRoute
@@ -15,8 +16,9 @@ from bode.engine.routes.imap_mailbox import ImapAccount, Tls
 from bode.engine.routes.keeping import IsOurs
 from bode.engine.routes.lmtp import LmtpListener
 from bode.engine.routes.maildir import MaildirRoute
+from bode.engine.routes.oauth import OAuthClient
 from bode.engine.routes.webhook import bounce_webhook
-from bode.settings import BounceSettings, ConfigError
+from bode.settings import BounceSettings, ConfigError, OAuthSettings
 
 log = structlog.get_logger()
 
@@ -50,7 +52,8 @@ class BounceRoutes:
                 account = ImapAccount(
                     host=imap.host,
                     user=imap.user,
-                    password=imap.password.get_secret_value(),
+                    password=_secret(imap.password),
+                    oauth=_oauth(imap.oauth) if imap.oauth is not None else None,
                     port=imap.port,
                     tls=Tls(imap.tls),
                     ca_file=imap.ca_file,
@@ -109,3 +112,18 @@ class BounceRoutes:
             )
         except ValueError as error:
             raise ConfigError(f"configuration: bounces.relays: {error}") from error
+
+
+def _oauth(settings: OAuthSettings) -> OAuthClient:
+    return OAuthClient(
+        token_url=settings.token_url,
+        client_id=settings.client_id,
+        client_secret=_secret(settings.client_secret),
+        refresh_token=_secret(settings.refresh_token),
+        scope=settings.scope,
+        ca_file=settings.ca_file,
+    )
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value is not None else None

@@ -18,8 +18,8 @@ The dot may be left out: `full@example.nl` behaves as `full.jan@example.nl`. DSN
 and port: Bode's own listener for bounces. They have the null sender (RFC 5321 section 4.5.5).
 
 Attempts are counted by the envelope id (ENVID, RFC 3461: what precedes its first full stop is the same in each attempt)
-or else the Message-ID, with the recipient. `soft-N` therefore answers at RCPT where there is an ENVID, and after the final
-dot where only the Message-ID is known.
+or else the Message-ID, with the recipient. `soft-N` therefore answers at RCPT where there is an ENVID, and after the
+final dot where only the Message-ID is known.
 """
 
 from __future__ import annotations

@@ -104,13 +104,15 @@ class ReturnPath:
         return f"b-{_text(payload)}-{_text(_sign(key, payload))}@{self._domain}"
 
     def is_ours(self, address: str) -> bool:
-        """Tell whether an address has the shape of a return path of ours; whether it is to be believed, `look` tells."""
+        """Tell whether an address has the shape of a return path of ours; `look` tells whether it is to be believed."""
         local, _, domain = address.strip().strip("<>").lower().rpartition("@")
         return domain == self._domain.lower() and _SHAPE.fullmatch(local) is not None
 
     def look(self, address: str) -> Seen:
         """Give what an address names. Letter case does not matter."""
-        return self.look_at_envelope_id(address.rpartition("@")[0]) if self.is_ours(address) else Seen(None, Flaw.ABSENT)
+        if not self.is_ours(address):
+            return Seen(None, Flaw.ABSENT)
+        return self.look_at_envelope_id(address.rpartition("@")[0])
 
     def look_at_envelope_id(self, text: str) -> Seen:
         """Give what an envelope id names: some relays put words of their own around it."""
@@ -143,7 +145,7 @@ def possible_messages(item: UUID, channels: tuple[str, ...]) -> list[UUID]:
 
 
 def _mask(channel: str) -> bytes:
-    """Give what sets a notice's id apart; what an id tells of itself (RFC 9562: version and variant) is left as it is."""
+    """Give what sets a notice's id apart. What an id tells of itself (RFC 9562: version, variant) is left as it is."""
     mask = bytearray(sha256(f"notice/{channel}".encode()).digest()[:_ID_BYTES])
     mask[6] &= 0x0F
     mask[8] &= 0x3F

@@ -43,7 +43,7 @@ class MaildirRoute:
         poll_seconds: float = 5.0,
         batch: int = 100,
     ) -> None:
-        """Take the maildir (made when it is not there), `ReturnPath.is_ours`, and the size of the largest mail to take."""
+        """Take the maildir (made when it is not there), `ReturnPath.is_ours`, and the size of the largest mail."""
         self._store = store
         self._folder = folder
         self._is_ours = is_ours

@@ -183,7 +183,7 @@ class Inbound:
         if report is None or place is None:
             return "this mail says nothing about delivery, or nothing of this message was mailed: nothing was done"
         carries = Carries.NOTICE if delivery.placements[place].notice is not None else Carries.MESSAGE
-        event = await self._event(Token(message_id, place, carries), report, matched_by=by)
+        event = await self._event(Token(message_id, place, carries), report, matched_by=by, matched_why=reason)
         await self._settle(
             row.key,
             route=row.route,
@@ -205,7 +205,14 @@ class Inbound:
             return None
         return Address(message.sender, message.notice.email)
 
-    async def _event(self, token: Token, report: RecipientReport, *, matched_by: str | None = None) -> ev.Event | None:
+    async def _event(
+        self,
+        token: Token,
+        report: RecipientReport,
+        *,
+        matched_by: str | None = None,
+        matched_why: str | None = None,
+    ) -> ev.Event | None:
         async with self._parts.database.read() as connection:
             delivery = (await read_deliveries(connection, [token.message_id])).get(token.message_id)
         if delivery is None or token.placement >= len(delivery.placements):
@@ -222,6 +229,7 @@ class Inbound:
             report.remote_mta,
             reported=True,
             matched_by=matched_by,
+            matched_why=matched_why,
         )
         match token.carries:
             case Carries.NOTICE:

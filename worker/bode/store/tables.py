@@ -273,6 +273,7 @@ hard_bounce = sa.Table(
     _column("bounced_at", UtcDateTime),
     sa.Index("ix_hard_bounce_provider", "provider", "bounced_at"),
     sa.Index("ix_hard_bounce_organisation", "organisation", "bounced_at"),
+    sa.Index("ix_hard_bounce_mail", "message_id", "channel"),
     sqlite_autoincrement=True,
 )
 

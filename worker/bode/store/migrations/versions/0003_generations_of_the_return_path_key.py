@@ -1,4 +1,4 @@
-"""Generations of the key that signs return paths.
+"""Generations of the key that signs return paths; hard bounces found by their mail.
 
 Revision ID: 0003
 Revises: 0002
@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the table. The first generation needs no row."""
+    """Add the table, in which the first generation needs no row, and the index."""
     op.create_table(
         "return_path_key",
         sa.Column("generation", sa.Integer(), autoincrement=False, nullable=False),
@@ -25,6 +25,8 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=200), nullable=True),
         sa.PrimaryKeyConstraint("generation", name=op.f("pk_return_path_key")),
     )
+    with op.batch_alter_table("hard_bounce", schema=None) as batch_op:
+        batch_op.create_index("ix_hard_bounce_mail", ["message_id", "channel"], unique=False)
 
 
 def downgrade() -> None:

@@ -211,7 +211,9 @@ class NoticeMail:
     sender: Sender
     email: str = field(repr=False)
     return_path: str = field(repr=False)
-    """The envelope sender: an address of ours that tells which notice a bounce is about."""
+    """The envelope sender: an address of ours that tells which notice a bounce is about.
+
+    A relay that offers DSN (RFC 3461) is given its local part in the envelope id as well."""
     subject: str = field(repr=False)
     text: str = field(repr=False)
     html: str | None = field(default=None, repr=False)

@@ -110,7 +110,12 @@ def build(settings: Settings) -> Application:
         notice_composer=NoticeComposer(config_folder() / "notices"),
         letter_composer=LetterComposer(config_folder() / "letters"),
         rules=bounce_rules(),
-        return_path=ReturnPath(vault.token_key, settings.bounces.domain),
+        return_path=ReturnPath(
+            vault.return_path_key,
+            settings.bounces.domain,
+            valid=settings.bounces.return_path_valid,
+            now=clock.now,
+        ),
         health=MailHealth(providers(vault), vault),
         organisations={
             oin: Organisation(oin, item.name, item.email, item.contact, item.address, dict(item.box_types))
@@ -142,7 +147,7 @@ def build(settings: Settings) -> Application:
         sweeper=Sweeper(parts, lanes, doorbell.ring, inbound.work),
         sequencer=Sequencer(database),
         inbound=inbound,
-        bounce_routes=BounceRoutes(inbound, settings.bounces, return_path=parts.return_path, now=clock.real),
+        bounce_routes=BounceRoutes(inbound, settings.bounces, is_ours=parts.return_path.is_ours, now=clock.real),
         intake=intake,
         queue_intake=QueueIntake(intake, vault.intake_key),
         status=StatusReader(database, policy),

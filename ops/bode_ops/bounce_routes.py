@@ -8,15 +8,17 @@ from datetime import datetime
 
 import structlog
 from litestar.handlers import HTTPRouteHandler
+from pydantic import SecretStr
 
 from bode.engine.inbound import BounceListener, Inbound
-from bode.engine.return_path import ReturnPath
 from bode.engine.routes.imap import ImapRoute
 from bode.engine.routes.imap_mailbox import ImapAccount, Tls
+from bode.engine.routes.keeping import IsOurs
 from bode.engine.routes.lmtp import LmtpListener
 from bode.engine.routes.maildir import MaildirRoute
+from bode.engine.routes.oauth import OAuthClient
 from bode.engine.routes.webhook import bounce_webhook
-from bode.settings import BounceSettings, ConfigError
+from bode.settings import BounceSettings, ConfigError, OAuthSettings
 
 log = structlog.get_logger()
 
@@ -25,7 +27,7 @@ class BounceRoutes:
     """All routes of one process: the SMTP listener always, the others where they are configured."""
 
     def __init__(
-        self, inbound: Inbound, settings: BounceSettings, *, return_path: ReturnPath, now: Callable[[], datetime]
+        self, inbound: Inbound, settings: BounceSettings, *, is_ours: IsOurs, now: Callable[[], datetime]
     ) -> None:
         """Make them; nothing is opened yet. Raises `ConfigError` for what would be unsafe."""
         self._inbound = inbound
@@ -34,12 +36,12 @@ class BounceRoutes:
         self._smtp = BounceListener(inbound, domain=settings.domain, now=now)
         self._lmtp = LmtpListener(inbound, domain=settings.domain, now=now) if settings.lmtp is not None else None
         self._runs: list[MaildirRoute | ImapRoute] = []
-        reads, most = return_path.read, settings.max_bytes
+        most = settings.max_bytes
         if (maildir := settings.maildir) is not None:
             route = MaildirRoute(
                 inbound,
                 folder=maildir.folder,
-                reads=reads,
+                is_ours=is_ours,
                 now=now,
                 max_bytes=most,
                 poll_seconds=maildir.poll_seconds,
@@ -50,7 +52,8 @@ class BounceRoutes:
                 account = ImapAccount(
                     host=imap.host,
                     user=imap.user,
-                    password=imap.password.get_secret_value(),
+                    password=_secret(imap.password),
+                    oauth=_oauth(imap.oauth) if imap.oauth is not None else None,
                     port=imap.port,
                     tls=Tls(imap.tls),
                     ca_file=imap.ca_file,
@@ -64,7 +67,7 @@ class BounceRoutes:
                 ImapRoute(
                     inbound,
                     account,
-                    reads=reads,
+                    is_ours=is_ours,
                     now=now,
                     max_bytes=most,
                     poll_seconds=imap.poll_seconds,
@@ -109,3 +112,18 @@ class BounceRoutes:
             )
         except ValueError as error:
             raise ConfigError(f"configuration: bounces.relays: {error}") from error
+
+
+def _oauth(settings: OAuthSettings) -> OAuthClient:
+    return OAuthClient(
+        token_url=settings.token_url,
+        client_id=settings.client_id,
+        client_secret=_secret(settings.client_secret),
+        refresh_token=_secret(settings.refresh_token),
+        scope=settings.scope,
+        ca_file=settings.ca_file,
+    )
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value is not None else None

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -30,7 +28,7 @@ from bode.settings import ConfigError
 from bode.store import events, steps, tables
 from bode.store.database import SchemaError
 from bode.store.harden import HardenError, harden, hardening
-from bode.store.vault import KeyFileError, Vault, VaultError, read_key_file, write_key_file
+from bode.store.vault import KeyFileError, VaultError
 from bode_ops import assembly
 from bode_ops.assembly import Application
 from bode_ops.commands.base import (
@@ -55,6 +53,7 @@ from bode_ops.commands.bounces import bounce_app
 from bode_ops.commands.evidence import evidence_app
 from bode_ops.commands.evidence_audit import audit, republish
 from bode_ops.commands.evidence_keys import keys_evidence_app
+from bode_ops.commands.keys import keys_app
 from bode_ops.demo.command import demo
 from bode_ops.demo.processes import DemoError
 from bode_ops.run import Role
@@ -72,7 +71,6 @@ lane_app = App(name="lane", help="See, stop and start lanes: one per channel, on
 policy_app = App(name="policy", help="See what the policy makes of the 48 hours.")
 config_app = App(name="config", help="Check the configuration and see what is in force.")
 db_app = App(name="db", help="Bring the database to the schema of this version.")
-keys_app = App(name="keys", help="Make and show keys.")
 keys_app.command(keys_evidence_app)
 evidence_app.command(audit, name="audit")
 evidence_app.command(republish, name="republish")
@@ -236,7 +234,7 @@ def _known_lane(application: Application, name: str) -> None:
         raise UsageError(f"there is no lane {name!r}; lanes are {', '.join(application.parts.lanes)}")
 
 
-# ----------------------------------------------------------------------------------------------- policy, config, keys
+# --------------------------------------------------------------------------------------------- policy and configuration
 
 
 @policy_app.command(name="show")
@@ -324,28 +322,6 @@ def db_harden(
 
     asyncio.run(work())
     console.print(f"role {role} can read evidence and add to it, and nothing else", markup=False)
-
-
-@keys_app.command(name="init")
-def keys_init(*, config: Config = None) -> None:
-    """Make the key file that everything sealed depends on. Keep a copy in a safe place."""
-    path = load(config).keys.file
-    write_key_file(path)
-    console.print(f"made {path}: keep a copy in a safe place", markup=False)
-
-
-@keys_app.command(name="intake")
-def keys_intake(*, config: Config = None) -> None:
-    """Print the key that zaaksystemen seal messages with for intake by queue."""
-    print(Vault(read_key_file(load(config).keys.file)).intake_key.hex())  # noqa: T201 - the answer itself
-
-
-@keys_app.command(name="api")
-def keys_api() -> None:
-    """Make a key for a zaaksysteem: the key for them, its SHA-256 for the configuration."""
-    key = secrets.token_urlsafe(32)
-    console.print(f"key for the zaaksysteem   {key}", markup=False)
-    console.print(f"sha256 for [[api.keys]]   {sha256(key.encode()).hexdigest()}", markup=False)
 
 
 _MENDABLE = (

@@ -34,6 +34,17 @@ CHECKPOINT_SIZE = Gauge("bode_evidence_checkpoint_size", "Events that the last p
 CHECKPOINT_AT = Gauge(
     "bode_evidence_checkpoint_timestamp_seconds", "When the last checkpoint was published (Unix time); 0 without one."
 )
+GUARDED_MAILS = Gauge(
+    "bode_guarded_mails",
+    "Mails that the guard against bursts weighs now (of the last six hours), by organisation, group of providers "
+    "(config/providers.toml, or 'other') and outcome: 'hard' bounces, and 'sent'.",
+    ["organisation", "provider", "outcome"],
+)
+HARD_BOUNCE_RATE = Gauge(
+    "bode_hard_bounce_rate",
+    "Share of the guarded mails that bounced hard, from 0 to 1: above a fifth, with enough of them, letters are held.",
+    ["organisation", "provider"],
+)
 DECREED_DAYS_LEFT = Gauge(
     "bode_decreed_holidays_days_left",
     "Days until the last day in config/holidays.toml: after its year, add the next decree.",
@@ -80,6 +91,13 @@ class DatabaseMetrics:
                 sa.select(sa.func.count()).where(tables.inbound.c.state == "unmatched")
             )
             UNMATCHED.set(unmatched.scalar_one())
+            balances = await self._parts.health.balances(connection, now)
+            GUARDED_MAILS.clear()
+            HARD_BOUNCE_RATE.clear()
+            for labels, balance in balances.items():
+                GUARDED_MAILS.labels(*labels, "hard").set(balance.hard)
+                GUARDED_MAILS.labels(*labels, "sent").set(balance.sent)
+                HARD_BOUNCE_RATE.labels(*labels).set(balance.rate)
             OPEN_STEPS.clear()
             for lane, state, count in steps:
                 OPEN_STEPS.labels(lane, state).set(count)

@@ -494,7 +494,7 @@ async def make_app(shared) -> AsyncIterator[Callable[..., Awaitable[App]]]:
             notice_composer=shared.notices,
             letter_composer=shared.letters,
             rules=shared.rules,
-            return_path=ReturnPath(vault.token_key, RETURN_DOMAIN),
+            return_path=ReturnPath(vault.return_path_key, RETURN_DOMAIN, valid=timedelta(days=60), now=clock.now),
             health=MailHealth(assembly.providers(vault), vault),
             organisations={
                 oin: Organisation(

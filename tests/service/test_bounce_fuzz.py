@@ -1,4 +1,6 @@
-"""Damaged and hostile mails at a bounce address: none raises, and none takes more than its share of time.
+"""Damaged and hostile mails at a bounce address: none raises, none takes more than its share of time.
+
+And none moves anything without a token of ours.
 
 The mails are those of the unit tests (vendors' replies and bounces in prose) put into the shapes mailers send, then
 damaged by a mutator that a seed makes repeatable. The short run is for every day, the long one for `make test-all`.
@@ -15,14 +17,22 @@ import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bode.domain import events as ev
 from bode.domain.bounces import BounceMail, MailKind, RuleBook, Verdict, describe_mail, read_mail
+from bode.engine import inbound
+from bode.engine.inbound import Inbound, Raw
+from bode.engine.return_path import Carries, Flaw, ReturnPath, Token
+from bode.store import tables
 
 ROOT = Path(__file__).parents[2]
 SEED = 20_260_101
@@ -50,6 +60,46 @@ def _stories() -> list[str]:
 
 
 REPLIES, STORIES = _replies(), _stories()
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+DOMAIN = "retour.example.nl"
+OURS = Token(UUID("019c0f3e-7c1a-7b7e-9d3f-0123456789ab"), 0, Carries.NOTICE)
+
+
+def paths(*, secret: int = 1, domain: str = DOMAIN, age: timedelta = timedelta(0), generation: int = 1) -> ReturnPath:
+    made = ReturnPath(
+        lambda number: bytes([secret, number] * 16), domain, valid=timedelta(days=60), now=lambda: NOW - age
+    )
+    made.use((generation,))
+    return made
+
+
+PATHS = paths()
+VALID = PATHS.make(OURS)
+UNBELIEVABLE = (
+    paths(secret=2).make(OURS),
+    paths(generation=2).make(OURS),
+    paths(age=timedelta(days=61)).make(OURS),
+    paths(secret=3, domain="elsewhere.example").make(OURS),
+    VALID[:-20],
+    VALID[:40] + "@" + DOMAIN,
+    VALID.replace("-", "."),
+    "postmaster@" + DOMAIN,
+    "",
+)
+"""Return paths that are forged, expired, under a removed key, of another domain, cut off, or not there."""
+
+
+def damaged(random: random.Random) -> str:
+    """Give a return path that must not be believed: one of the above, or ours with a letter or more changed."""
+    if random.random() < 0.5:
+        return random.choice(UNBELIEVABLE)
+    letters = list(VALID)
+    for _ in range(random.choice((1, 1, 1, 2, 5))):
+        at = random.choice([n for n, letter in enumerate(letters[: letters.index("@")]) if letter != "-" and n > 1])
+        letters[at] = random.choice([letter for letter in "abcdefghijklmnopqrstuvwxyz234567" if letter != VALID[at]])
+    return "".join(letters)
+
 
 TEXT = """\
 Return-Path: <>
@@ -81,7 +131,7 @@ Content-Type: text/plain; charset=us-ascii
 Content-Type: message/{report_type}
 
 Reporting-MTA: dns; mx.example.nl
-Original-Envelope-Id: m7.42
+Original-Envelope-Id: {envelope_id}
 
 {fields}
 
@@ -135,6 +185,10 @@ def fields_of(reply: str, *, action: str, status: str, address: str) -> str:
     return f"Final-Recipient: rfc822; {address}\nAction: {action}\nStatus: {status}\nDiagnostic-Code: smtp; {said}\n"
 
 
+def report(story: str, fields: str, *, envelope_id: str = "m7.42") -> bytes:
+    return REPORT.format(story=story, fields=fields, report_type="delivery-status", envelope_id=envelope_id).encode()
+
+
 @dataclass(slots=True)
 class Mutator:
     """Makes mails without end, the same ones for the same seed."""
@@ -169,7 +223,8 @@ class Mutator:
             for number in range(self.random.choice((1, 1, 1, 2, 3, 30)))
         ]
         kind = self.random.choice(("delivery-status", "delivery-status", "disposition-notification", "feedback-report"))
-        return REPORT.format(story=story, fields="\n".join(groups), report_type=kind).encode()
+        envelope_id = self.random.choice(("m7.42", f"{OURS.message_id}.{damaged(self.random).partition('@')[0]}"))
+        return REPORT.format(story=story, fields="\n".join(groups), report_type=kind, envelope_id=envelope_id).encode()
 
     def _text(self) -> bytes:
         text = self.random.choice((self.random.choice(STORIES), f"<jan@example.nl>: {self.random.choice(REPLIES)}\n"))
@@ -261,9 +316,10 @@ class Run:
     kinds: Counter[MailKind] = field(default_factory=Counter[MailKind])
     verdicts: Counter[Verdict] = field(default_factory=Counter[Verdict])
 
-    def read(self, raw: bytes) -> None:
+    def read(self, raw: bytes, rules: RuleBook) -> BounceMail:
+        """Read a mail as `read_mail` does, and keep what it took."""
         started = time.process_time()
-        mail = read_mail(raw, BOOK)
+        mail = read_mail(raw, rules)
         took = time.process_time() - started
         assert took < LONGEST_SECONDS, f"{took:.1f} s for mail {self.mails} of {len(raw)} bytes"
         check(mail)
@@ -274,6 +330,7 @@ class Run:
             self.slowest, self.slowest_bytes = took, len(raw)
         self.kinds[mail.kind] += 1
         self.verdicts.update(one.classification.verdict for one in mail.recipients)
+        return mail
 
     def __str__(self) -> str:
         return (
@@ -292,29 +349,107 @@ def check(mail: BounceMail) -> None:
             assert one.classification.verdict is Verdict.NOT_A_BOUNCE
 
 
-def run(count: int, seed: int) -> Run:
-    done = Run()
+class Judge(Inbound):
+    """Decides as `Inbound` does, with the database left out. `acted_on` are the verdicts that would move a delivery."""
+
+    def __init__(self) -> None:
+        self._parts = SimpleNamespace(return_path=PATHS, rules=BOOK)  # type: ignore[assignment]
+        self.acted_on: list[Verdict] = []
+        self.notes: Counter[str] = Counter()
+
+    async def _address(self, message_id: UUID) -> None:
+        assert message_id == OURS.message_id
+
+    async def _hint(self, found: BounceMail) -> None:
+        del found
+
+    async def _event(self, token: Token, report: Any, **how: Any) -> ev.Event:
+        assert token == OURS
+        self.acted_on.append(report.classification.verdict)
+        return ev.ClockStruck("notice/mijnoverheid")
+
+    async def _settle(self, key: str, *, state: str, note: str, **more: Any) -> None:
+        assert (state == "matched") is ("event" in more)
+        self.notes[note if state == "ignored" else state] += 1
+
+    async def judge(self, recipient: str, mail: bytes) -> None:
+        await self._decide_mail("key", "smtp", recipient.encode("ascii", "replace") + b"\n" + mail)
+
+
+async def run(count: int, seed: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Run, Judge, Judge]:
+    """Decide so many mails, each to an address that must not be believed; and one in twenty to ours as well."""
+    done, stranger, ours = Run(), Judge(), Judge()
     mutator = Mutator(random.Random(seed))
+    monkeypatch.setattr(inbound, "read_mail", done.read)
     for raw in mutator.mails():
-        done.read(raw)
+        await stranger.judge(damaged(mutator.random), raw)
+        assert stranger.acted_on == [], f"mail {done.mails} was acted on without a token of ours"
+        if done.mails % 20 == 0:
+            monkeypatch.setattr(inbound, "read_mail", read_mail)
+            await ours.judge(VALID, raw)
+            monkeypatch.setattr(inbound, "read_mail", done.read)
         if done.mails >= count:
-            return done
+            return done, stranger, ours
     raise AssertionError
 
 
-def test_two_thousand_damaged_mails_are_read():
-    done = run(2_000, SEED)
-    # The mutator must leave enough whole for every kind of mail to be recognised.
+def see_that_the_run_could_fail(done: Run, stranger: Judge, ours: Judge) -> None:
+    """The mutator must leave enough whole: every kind of mail, every verdict, every reason not to believe."""
     assert {MailKind.DSN, MailKind.TEXT_BOUNCE, MailKind.ORDINARY, MailKind.READ_RECEIPT} <= done.kinds.keys()
     assert set(Verdict) == done.verdicts.keys()
+    assert set(Flaw) == stranger.notes.keys()
+    assert Verdict.HARD in ours.acted_on, "with our token the same mails are acted on"
+
+
+async def test_two_thousand_damaged_mails_without_a_token_of_ours_are_read_and_none_is_acted_on(monkeypatch):
+    see_that_the_run_could_fail(*await run(2_000, SEED, monkeypatch))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)
-def test_two_hundred_thousand_damaged_mails_are_read(capsys: pytest.CaptureFixture[str]):
-    done = run(200_000, SEED + 1)
+async def test_two_hundred_thousand_damaged_mails_without_a_token_of_ours_are_read_and_none_is_acted_on(
+    monkeypatch, capsys: pytest.CaptureFixture[str]
+):
+    done, stranger, ours = await run(200_000, SEED + 1, monkeypatch)
     with capsys.disabled():
-        sys.stdout.write(f"\n{done}\n")
+        sys.stdout.write(
+            f"\n{done}\nwithout a token of ours: {dict(stranger.notes)}, acted on {len(stranger.acted_on)}; "
+            f"with it: {dict(ours.notes)}, acted on {dict(Counter(ours.acted_on))}\n"
+        )
+    see_that_the_run_could_fail(done, stranger, ours)
+
+
+@pytest.mark.law("L7")
+async def test_mails_without_a_token_of_ours_leave_every_delivery_as_it_was(make_app, sqlite_url):
+    """The same through the database: whatever strangers send, deliveries, evidence and letters stay as they were."""
+    app = await make_app(sqlite_url)
+    ids = [(await app.accept()).id for _ in range(3)]
+    await app.settle()
+
+    async def everything() -> list[object]:
+        kept = (tables.delivery, tables.event, tables.letter, tables.hard_bounce, tables.failing_address, tables.step)
+        return [sorted(map(repr, await app.rows(table))) for table in kept]
+
+    before = await everything()
+    mutator = Mutator(random.Random(SEED + 2))
+    hard = [raw for raw, _ in zip(mutator.mails(), range(600), strict=False) if _is_hard(raw)][:20]
+    forged = [paths(secret=2, domain=DOMAIN).make(Token(one, 0, Carries.NOTICE)) for one in ids]
+    for number, raw in enumerate(hard):
+        to = damaged(mutator.random) if number % 2 else forged[number % 3]
+        await app.inbound.store(Raw(f"{number}", "smtp", app.clock.real(), f"{to}\n".encode() + raw))
+    await app.settle()
+    assert len(hard) == 20
+    assert {row.state for row in await app.rows(tables.inbound)} == {"ignored"}
+    assert await everything() == before
+    for number, raw in enumerate(hard[:3]):
+        to = app.return_path(ids[number])
+        await app.inbound.store(Raw(f"ours-{number}", "smtp", app.clock.real(), f"{to}\n".encode() + raw))
+    await app.settle()
+    assert await everything() != before, "with our token one of them is acted on"
+
+
+def _is_hard(raw: bytes) -> bool:
+    return all(one.classification.verdict is Verdict.HARD for one in read_mail(raw, BOOK).recipients)
 
 
 def test_the_same_seed_makes_the_same_mails():
@@ -340,7 +475,7 @@ def test_each_recipient_of_a_report_keeps_its_own_fate(reported: list[tuple[str,
         fields_of(reply, action=action, status=status, address=f"jan{number}@example.nl")
         for number, (action, status, reply) in enumerate(reported)
     ]
-    mail = read_mail(REPORT.format(story=story, fields="\n".join(groups), report_type="delivery-status").encode(), BOOK)
+    mail = read_mail(report(story, "\n".join(groups)), BOOK)
     assert mail.kind is MailKind.DSN
     assert [one.recipient for one in mail.recipients] == [f"jan{number}@example.nl" for number in range(len(reported))]
     for one, (action, _, _) in zip(mail.recipients, reported, strict=True):
@@ -352,6 +487,6 @@ def test_each_recipient_of_a_report_keeps_its_own_fate(reported: list[tuple[str,
 def test_a_temporary_reply_in_a_report_never_makes_an_address_fail(reply: str, detail: int):
     said = "4" + reply[1:].replace(" 5.", " 4.").replace("-5.", "-4.")
     group = fields_of(said, action="failed", status=f"4.{detail % 8}.{detail}", address="jan@example.nl")
-    raw = REPORT.format(story="It failed.", fields=group, report_type="delivery-status").encode()
+    raw = report("It failed.", group)
     for one in read_mail(raw, BOOK).recipients:
         assert one.classification.verdict is not Verdict.HARD or one.classification.rule.startswith("unknown-n")

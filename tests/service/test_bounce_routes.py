@@ -35,7 +35,7 @@ async def routes(app, tmp_path):
         lmtp=lmtp,
         relays={"relay": {"secrets": [SECRET]}},
     )
-    made = BounceRoutes(app.inbound, settings, return_path=app.parts.return_path, now=app.clock.real)
+    made = BounceRoutes(app.inbound, settings, is_ours=app.parts.return_path.is_ours, now=app.clock.real)
     tasks = await made.start()
     yield made
     for task in tasks:
@@ -103,4 +103,4 @@ async def test_a_bounce_that_a_relay_posts_is_decided(app, noticed, routes, unti
 async def test_a_password_in_the_clear_over_a_network_is_refused(app):
     settings = BounceSettings(imap=ImapSettings(host="imap.example.nl", user="bode", password="x", tls="none"))
     with pytest.raises(ConfigError, match=r"bounces\.imap"):
-        BounceRoutes(app.inbound, settings, return_path=app.parts.return_path, now=app.clock.real)
+        BounceRoutes(app.inbound, settings, is_ours=app.parts.return_path.is_ours, now=app.clock.real)

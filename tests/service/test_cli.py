@@ -21,6 +21,7 @@ import httpx
 import pytest
 import structlog
 
+from bode.store.vault import Vault, read_key_file
 from bode_ops import cli
 from bode_ops.commands import base
 
@@ -187,7 +188,10 @@ COMMANDS = [
     *("run", "enqueue", "status", "cancel", "retry", "letter", "demo"),
     *("lane", "lane list", "lane stop", "lane start", "policy", "policy show", "config", "config check"),
     *("db", "db upgrade", "keys", "keys init", "keys intake", "keys api"),
-    *("bounce", "bounce classify", "bounce classify-reply", "evidence", "evidence verify"),
+    *("evidence", "evidence verify"),
+    *("keys return-path", "keys return-path list", "keys return-path rotate", "keys return-path remove"),
+    *("bounce", "bounce classify", "bounce classify-reply", "bounce held", "bounce decide"),
+    *("bounce list", "bounce match", "bounce replay"),
 ]
 
 
@@ -710,3 +714,59 @@ def test_a_real_process_that_cannot_start_has_no_traceback(bode, config):
     assert (process.returncode, out) == (2, b"")
     assert b"databse" in err
     assert b"Traceback" not in err
+
+
+@pytest.fixture
+def wide(monkeypatch):
+    """Let tables be printed without breaking lines in their cells."""
+    monkeypatch.setattr(base.console, "_width", 220)
+
+
+def _table(text: str) -> list[list[str]]:
+    """Give the cells of the rows of a printed table."""
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if line.startswith("│")]
+
+
+@pytest.mark.usefixtures("wide")
+def test_the_key_of_return_paths_is_rotated_and_an_old_generation_removed(bode):
+    assert [row[:3] for row in _table(bode("keys", "return-path", "list").out)] == [["1", "from the start", "signs"]]
+    told = bode("keys", "return-path", "rotate", "--reason", "jaarlijks", "--by", "Anna")
+    assert (told.code, "generation 2 signs" in told.out) == (0, True)
+    early = bode("keys", "return-path", "remove", "1", "--reason", "opruimen")
+    assert early.code == 2
+    assert "bounces are believed for 60 days" in early.err
+    assert bode("keys", "return-path", "remove", "2", "--reason", "x").code == 2, "the one that signs stays"
+    assert bode("keys", "return-path", "remove", "7", "--reason", "x").code == 2
+    assert bode("keys", "return-path", "remove", "1", "--reason", "gelekt", "--in-use", "--by", "Anna").code == 0
+    assert bode("keys", "return-path", "remove", "1", "--reason", "x", "--in-use").code == 2, "it is removed already"
+    second, first = _table(bode("keys", "return-path", "list").out)
+    assert (second[0], second[2:]) == ("2", ["signs", "Anna", "jaarlijks"])
+    assert (first[0], first[2][:7], first[3:]) == ("1", "removed", ["Anna", "gelekt"])
+
+
+@pytest.mark.usefixtures("wide")
+def test_the_list_says_why_nothing_followed_and_what_it_is_perhaps_about(bode, handed_in, tmp_path):
+    reference = handed_in()
+    vault = Vault(read_key_file(tmp_path / "bode.key"))
+    rows = [
+        ("aaaa", "ignored", "forged", None),
+        ("bbbb", "unmatched", "no_return_path", reference),
+        ("cccc", "unmatched", "nothing_to_decide:ordinary", None),
+        ("dddd", "matched", "hard", reference),
+    ]
+    with closing(sqlite3.connect(tmp_path / "bode.db")) as database, database:
+        (known,) = database.execute("SELECT id FROM message").fetchone()
+        for key, state, note, about in rows:
+            sealed = vault.seal_inbound(key, b"x@y\nSubject: x\n\n")
+            database.execute(
+                "INSERT INTO inbound (key, route, state, note, message_id, received_at, sealed) VALUES (?,?,?,?,?,?,?)",
+                (key, "imap", state, note, known if about else None, "2026-03-02 09:00:00.000000", sealed),
+            )
+    listed = {row[0]: row for row in _table(bode("bounce", "list").out)}
+    assert listed.keys() == {"aaaa", "bbbb", "cccc"}
+    assert listed["aaaa"][3:] == ["ignored", "forged: the return path was not signed by us", ""]
+    assert listed["bbbb"][3:] == ["unmatched", "no return path of ours", reference]
+    assert listed["cccc"][4] == "nothing_to_decide:ordinary"
+    assert [row[0] for row in _table(bode("bounce", "list", "--state", "matched").out)] == ["dddd"]
+    assert bode("bounce", "list", "--state", "new").out == "nothing\n"
+    assert bode("bounce", "replay", "aaaa").code == 2, "what is ignored stays so; a person may match it"

@@ -7,13 +7,14 @@ from bode.domain.bounces import Reason, Verdict
 from bode.domain.parts import AttentionReason, DeliveryState, LetterReason, Outcome
 from bode.domain.parts import NoticeState as N
 from bode.engine.inbound import Raw
-from bode.engine.mail_health import BurstLimits, MailHealth
+from bode.engine.mail_health import Balance, BurstLimits, MailHealth
 from bode.store import mail_health, steps, tables
 from bode.store.mail_health import BurstKind
 from bode.store.vault import Vault
 from bode_adapters.contract import MailRefused
 from bode_adapters.email.mock_reports import DeliveryReport, delivery_status
 from bode_ops import assembly
+from bode_ops.exporter import GUARDED_MAILS, HARD_BOUNCE_RATE, DatabaseMetrics
 
 LIMITS = BurstLimits(provider_least=5, organisation_least=8)
 """Small bursts, so that a test need not send hundreds of mails."""
@@ -142,6 +143,55 @@ async def test_bounces_among_much_good_mail_are_no_burst(app):
     messages = await send(app, 6)
     assert [await notice(app, message) for message in messages] == [N.UNDELIVERABLE] * 6
     assert len(app.printer.printed) == 6
+
+
+async def test_reports_that_repeat_themselves_are_no_burst(app):
+    ids = await send(app, 2)
+    for number in range(10):
+        for message in ids:
+            report = DeliveryReport("x@gmail.com", diagnostic="550 5.1.1 User unknown", status=f"5.1.{number}")
+            mail = delivery_status(app.return_path(message), report, reporting_mta="mx.example.nl", at=app.clock.now())
+            raw = Raw(f"{message}-{number}", "smtp", app.clock.real(), app.return_path(message).encode() + b"\n" + mail)
+            await app.inbound.store(raw)
+    await app.settle()
+    assert [await notice(app, message) for message in ids] == [N.UNDELIVERABLE] * 2
+    assert len(await app.rows(tables.hard_bounce)) == 2
+    assert await app.rows(tables.burst) == []
+
+
+async def test_the_rate_of_hard_bounces_is_told_by_organisation_and_listed_provider_only(app):
+    await send(app, 6, domain="gmail.com")
+    await send(app, 3, domain="ziggo.nl", afzender="00000001999000020000")
+    answer(app, UNKNOWN)
+    await send(app, 2, domain="gmail.com")
+    await send(app, 1, domain="familie-jansen.example.nl")
+    await send(app, 1, domain="familie-bakker.example.nl")
+    await DatabaseMetrics(app.parts).refresh()
+
+    def told(metric):
+        return {(*sample.labels.values(),): sample.value for family in metric.collect() for sample in family.samples}
+
+    one, other = "00000001999000010000", "00000001999000020000"
+    assert told(HARD_BOUNCE_RATE) == {(one, "google"): 0.25, (other, "ziggo"): 0.0, (one, "other"): 1.0}
+    assert told(GUARDED_MAILS)[one, "other", "hard"] == 2
+    assert told(GUARDED_MAILS)[one, "google", "sent"] == 6
+    app.clock.move(hours=8)
+    await DatabaseMetrics(app.parts).refresh()
+    assert told(HARD_BOUNCE_RATE) == told(GUARDED_MAILS) == {}
+
+
+async def test_a_message_itself_that_bounces_is_remembered_and_counted_as_a_notice_is(app, body):
+    laag = {"vertrouwelijkheid": "laag", "aard": "overig", "termijn": None}
+    app.mail.script.rule = lambda _: UNKNOWN
+    await app.accept(body(channels=("email",), email="weg@gmail.com", **laag))
+    await app.settle()
+    app.mail.script.rule = None
+    await app.accept(body(channels=("email",), email="goed@gmail.com", **laag))
+    await app.settle()
+    assert len(await app.rows(tables.failing_address)) == 1
+    async with app.database.read() as connection:
+        balance = await app.parts.health.balances(connection, app.clock.now())
+    assert balance == {("00000001999000010000", "google"): Balance(1, 1)}
 
 
 async def test_domains_that_do_not_exist_are_nobodys_burst_but_the_senders(app):

@@ -22,9 +22,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import parse_qsl
 from uuid import UUID, uuid4
 
 import httpx
+import imapclient
 import pytest
 import structlog
 import uvicorn
@@ -41,14 +43,14 @@ from bode.engine.routes.imap_mailbox import ImapAccount, Tls
 from bode.engine.routes.keeping import recipient_of
 from bode.engine.routes.lmtp import LmtpListener
 from bode.engine.routes.maildir import MaildirRoute
+from bode.engine.routes.oauth import AccessTokens, OAuthClient
 from bode.engine.routes.signature import sign
 from bode.engine.routes.webhook import bounce_webhook
 from bode.store import tables
 
 DOMAIN = "retour.example.nl"
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-PATHS = ReturnPath(bytes(range(32)), DOMAIN)
-FORGED = ReturnPath(bytes(32), DOMAIN)
+PATHS = ReturnPath(lambda number: bytes([number] * 32), DOMAIN, valid=timedelta(days=60), now=lambda: NOW)
 MOST = 20_000
 PASSWORD = "zeer geheim 7"
 TOKEN = PATHS.make(Token(UUID(int=1), 0, Carries.NOTICE))
@@ -159,32 +161,32 @@ async def running(route) -> AsyncIterator[asyncio.Task[None]]:
 
 @pytest.mark.parametrize("header", ["Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "To"])
 def test_the_recipient_is_found_in_what_the_server_wrote_on_top(header):
-    assert recipient_of(bounce(header=header), PATHS.read) == TOKEN
+    assert recipient_of(bounce(header=header), PATHS.is_ours) == TOKEN
 
 
 def test_the_server_s_own_header_goes_before_what_the_mail_says():
     other = token()
     mail = b"To: <" + other.encode() + b">\r\n" + bounce(header="X-Original-To")
-    assert recipient_of(mail, PATHS.read) == TOKEN
+    assert recipient_of(mail, PATHS.is_ours) == TOKEN
 
 
-def test_an_address_that_is_not_signed_by_us_is_passed_over():
-    forged = FORGED.make(Token(UUID(int=1), 0, Carries.NOTICE))
-    mail = f"Delivered-To: catchall@{DOMAIN}\r\nDelivered-To: {forged}\r\n".encode() + bounce(header="To")
-    assert recipient_of(mail, PATHS.read) == TOKEN
-    assert recipient_of(bounce(forged), PATHS.read) == ""
+def test_an_address_that_has_not_the_shape_of_ours_is_passed_over():
+    elsewhere = TOKEN.replace(DOMAIN, "elsewhere.example")
+    strange = f"Delivered-To: catchall@{DOMAIN}\r\nDelivered-To: {elsewhere}\r\n".encode()
+    assert recipient_of(strange + bounce(header="To"), PATHS.is_ours) == TOKEN
+    assert recipient_of(strange, PATHS.is_ours) == ""
 
 
 @pytest.mark.parametrize("kind", ["message/rfc822", "text/rfc822-headers"])
 def test_the_return_path_of_the_returned_mail_is_asked_last(kind):
     returned = f"--grens\r\nContent-Type: {kind}\r\n\r\nReturn-Path: <{TOKEN}>\r\nSubject: x\r\n\r\nhallo"
     mail = bounce("postmaster@example.nl", body=returned)
-    assert recipient_of(mail, PATHS.read) == TOKEN
+    assert recipient_of(mail, PATHS.is_ours) == TOKEN
 
 
 @pytest.mark.parametrize("mail", [b"", b"\xff\x00" * 500, b"To: " + b"a@b " * 5000, b"nothing"])
 def test_a_mail_for_nobody_has_an_empty_recipient(mail):
-    assert recipient_of(mail, PATHS.read) == ""
+    assert recipient_of(mail, PATHS.is_ours) == ""
 
 
 # ------------------------------------------------------------------------------------------------------------- maildir
@@ -206,7 +208,7 @@ class Maildir:
         return sorted(path.name for path in (self.folder / where).iterdir())
 
     def route(self, store, **changes) -> MaildirRoute:
-        given = {"reads": PATHS.read, "now": now, "max_bytes": MOST, "poll_seconds": 0.02, **changes}
+        given = {"is_ours": PATHS.is_ours, "now": now, "max_bytes": MOST, "poll_seconds": 0.02, **changes}
         return MaildirRoute(store, folder=self.folder, **given)
 
 
@@ -324,7 +326,8 @@ async def test_a_mail_that_cannot_be_moved_is_stored_once_and_holds_up_nothing(m
 
 async def test_a_maildir_that_is_not_there_is_made_and_one_that_cannot_be_is_told(tmp_path, store):
     (tmp_path / "file").touch()
-    route = MaildirRoute(store, folder=tmp_path / "file", reads=PATHS.read, now=now, max_bytes=MOST, poll_seconds=0.01)
+    given = {"is_ours": PATHS.is_ours, "now": now, "max_bytes": MOST, "poll_seconds": 0.01}
+    route = MaildirRoute(store, folder=tmp_path / "file", **given)
     with structlog.testing.capture_logs() as logs:
         async with running(route):
             await until(lambda: len(logs) > 1)
@@ -688,6 +691,12 @@ class ScriptedImap:
         self.fixed = False
         """Whether nothing can be marked."""
         self.heard: list[str] = []
+        self.good: set[bytes] = set()
+        """What it lets in after AUTHENTICATE."""
+        self.presented = b""
+        self.conceded: list[bytes] = []
+        """The client's answers to the challenge that told of a wrong token."""
+        self.welcome = False
         self.connections: set[asyncio.StreamWriter] = set()
         self._next = 1
         self._news = asyncio.Event()
@@ -748,6 +757,8 @@ class ScriptedImap:
                 return
             if verb == "IDLE":
                 await self._wait_for_news(reader, writer)
+            if verb == "AUTHENTICATE":
+                await self._hear_token(reader, writer)
             told = getattr(self, f"_{verb.lower()}", lambda rest: [])(command.removeprefix("UID ").partition(" ")[2])
             if told is None:
                 return
@@ -767,6 +778,18 @@ class ScriptedImap:
             if self._news.is_set():
                 self._news.clear()
                 writer.write(f"* {len(self.inbox)} EXISTS\r\n".encode())
+
+    async def _hear_token(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Hear a bearer token; a wrong one is told of in a challenge, which the client answers with nothing."""
+        writer.write(b"+ \r\n")
+        self.presented = base64.b64decode(await reader.readline())
+        self.welcome = self.presented in self.good
+        if not self.welcome:
+            writer.write(b"+ " + base64.b64encode(b'{"status":"400","schemes":"bearer"}') + b"\r\n")
+            self.conceded.append(base64.b64decode(await reader.readline()))
+
+    def _authenticate(self, rest):
+        return [] if self.welcome else [b"NO AUTHENTICATE failed."]
 
     def _capability(self, rest):
         return [f"* CAPABILITY IMAP4rev1 {self.can}".encode()]
@@ -841,8 +864,9 @@ ACCOUNT = ImapAccount("127.0.0.1", "bounces", PASSWORD, tls=Tls.NONE, timeout_se
 
 
 def imap_route(store, account, **changes) -> ImapRoute:
-    given = {"reads": PATHS.read, "now": now, "max_bytes": MOST, "poll_seconds": 0.02, "longest_backoff_seconds": 0.02}
-    return ImapRoute(store, account, **{**given, **changes})
+    given = {"is_ours": PATHS.is_ours, "now": now, "max_bytes": MOST}
+    soon = {"poll_seconds": 0.02, "longest_backoff_seconds": 0.02}
+    return ImapRoute(store, account, **{**given, **soon, **changes})
 
 
 @asynccontextmanager
@@ -1039,6 +1063,173 @@ def test_a_password_is_not_sent_in_the_clear_over_a_network():
         ImapAccount("imap.example.nl", "bounces", PASSWORD, tls=Tls.NONE)
 
 
+# ---------------------------------------------------------------------------------------------------------- IMAP, OAuth
+
+
+class TokenServer:
+    """A token endpoint (RFC 6749) that gives what it was told to, one answer after the other; the last one stays."""
+
+    def __init__(self, *answers: dict[str, object] | bytes, status: int = 200) -> None:
+        self.answers = list(answers)
+        self.status = status
+        self.asked: list[dict[str, str]] = []
+        self.url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        length = int(re.search(r"content-length: (\d+)", head, re.IGNORECASE)[1])
+        self.asked.append(dict(parse_qsl((await reader.readexactly(length)).decode())))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        writer.write(f"HTTP/1.1 {self.status} x\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content)
+        writer.close()
+
+
+@asynccontextmanager
+async def serving(server: TokenServer, port: int = 0) -> AsyncIterator[TokenServer]:
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", port)
+    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/token"
+    try:
+        yield server
+    finally:
+        listening.close()
+        await listening.wait_closed()
+
+
+def granted(token: str, **more: object) -> dict[str, object]:
+    return {"access_token": token, "token_type": "Bearer", "expires_in": 3600, **more}
+
+
+def with_oauth(server: TokenServer, **changes: str) -> ImapAccount:
+    client = OAuthClient(server.url, "bode", **{"client_secret": "geheim 9", **changes})
+    return replace(ACCOUNT, user="bounces@voorbeeldstad.example", password=None, oauth=client)
+
+
+MICROSOFTS = b"user=bounces@voorbeeldstad.example\x01auth=Bearer %b\x01\x01"
+STANDARD = b"n,a=bounces@voorbeeldstad.example,\x01auth=Bearer %b\x01\x01"
+
+
+@pytest.mark.parametrize(("can", "form"), [("AUTH=XOAUTH2", MICROSOFTS), ("AUTH=XOAUTH2 AUTH=OAUTHBEARER", STANDARD)])
+async def test_a_mailbox_is_opened_with_an_access_token_that_is_asked_for_once(store, can, form):
+    server = ScriptedImap(bounce(), can=f"IDLE {can}")
+    server.good = {form % b"aaa.bbb"}
+    async with serving(TokenServer(granted("aaa.bbb"))) as tokens:
+        account = with_oauth(tokens, scope="https://outlook.office365.com/.default")
+        async with brought_in_from(server, store, account=account):
+            await until(lambda: not server.unseen)
+            server.disconnect()
+            server.add(bounce())
+            await until(lambda: not server.unseen)
+    assert len(store.kept) == 2
+    assert tokens.asked == [
+        {
+            "client_id": "bode",
+            "client_secret": "geheim 9",
+            "grant_type": "client_credentials",
+            "scope": "https://outlook.office365.com/.default",
+        }
+    ]
+    assert server.count("LOGIN ") == 0
+
+
+async def test_a_token_that_is_not_taken_is_replaced_and_a_new_refresh_token_is_used(store):
+    server = ScriptedImap(bounce(), can="IDLE AUTH=XOAUTH2")
+    server.good = {MICROSOFTS % b"new"}
+    async with serving(TokenServer(granted("old", refresh_token="second"), granted("new"))) as tokens:
+        account = with_oauth(tokens, refresh_token="first")
+        with structlog.testing.capture_logs() as logs:
+            async with brought_in_from(server, store, account=account):
+                await until(lambda: not server.unseen)
+    assert [(form["grant_type"], form["refresh_token"]) for form in tokens.asked] == [
+        ("refresh_token", "first"),
+        ("refresh_token", "second"),
+    ]
+    assert [entry["error"] for entry in logs if entry["event"] == "inbound.imap_away"] == ["token_not_accepted"]
+    assert server.conceded == [b""]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "error"),
+    [
+        ({"error": "invalid_client", "error_description": "AADSTS7000215"}, 401, "token_refused:invalid_client"),
+        ({"error": "Geheim: geheim 9"}, 400, "token_refused:400"),
+        (b"<html>", 502, "token_refused:502"),
+        (b"<html>", 200, "token_answer_not_understood"),
+        (granted("two lines\r\nA1 LOGOUT"), 200, "token_answer_not_understood"),
+        (granted("aaa", token_type="mac"), 200, "token_answer_not_understood"),
+        (b"x" * 200_000, 200, "token_answer_too_long"),
+    ],
+)
+async def test_a_token_endpoint_that_gives_none_is_told_in_a_word_and_no_secret(store, caplog, answer, status, error):
+    server = ScriptedImap(bounce(), can="IDLE AUTH=XOAUTH2")
+    caplog.set_level("DEBUG")
+    async with serving(TokenServer(answer, status=status)) as tokens:
+        account = with_oauth(tokens, refresh_token="zeer geheim 3")
+        with structlog.testing.capture_logs() as logs:
+            async with brought_in_from(server, store, account=account):
+                await until(lambda: len(tokens.asked) >= 2)
+    assert {entry["error"] for entry in logs} == {error}
+    assert all("geheim" not in text for text in (repr(logs), caplog.text, repr(account)))
+    assert server.count("AUTHENTICATE") == 0
+    assert server.unseen == [1]
+
+
+async def test_a_token_endpoint_that_is_away_is_tried_again(store):
+    nobody = TokenServer()
+    nobody.url = "http://127.0.0.1:9/token"
+    with structlog.testing.capture_logs() as logs:
+        async with brought_in_from(ScriptedImap(can="AUTH=XOAUTH2"), store, account=with_oauth(nobody)):
+            await until(lambda: len(logs) >= 2)
+    assert {entry["error"] for entry in logs} == {"token_endpoint_away:ConnectError"}
+
+
+async def test_a_mailbox_that_takes_no_tokens_is_told_so(store):
+    server = ScriptedImap(bounce(), can="IDLE AUTH=PLAIN")
+    async with serving(TokenServer(granted("aaa"))) as tokens:
+        with structlog.testing.capture_logs() as logs:
+            async with brought_in_from(server, store, account=with_oauth(tokens)):
+                await until(lambda: len(logs) >= 2)
+    assert ({entry["error"] for entry in logs}, tokens.asked) == ({"oauth_not_offered"}, [])
+
+
+async def test_a_token_is_renewed_a_minute_before_it_expires():
+    time = [0.0]
+    async with serving(TokenServer(granted("a"), granted("b", expires_in="900"), granted("c", expires_in="x"))) as told:
+        client = OAuthClient(told.url, "bode", "geheim")
+        tokens = AccessTokens(client, timeout_seconds=5, now=lambda: time[0])
+
+        async def at(seconds: float) -> str:
+            time[0] = seconds
+            return await asyncio.to_thread(tokens.give)
+
+        assert [await at(0), await at(3539), await at(3540)] == ["a", "a", "b"]
+        assert [await at(3540 + 839), await at(3540 + 840)] == ["b", "c"]
+        assert await at(3540 + 840 + 241) == "c"
+        assert len(told.asked) == 4, "without a lifetime that can be read, after five minutes"
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        {"token_url": "http://login.example/token", "client_secret": "x"},
+        {"token_url": "ftp://127.0.0.1/token", "client_secret": "x"},
+        {"token_url": "https://login.example/token"},
+    ],
+)
+def test_a_client_that_is_unsafe_or_has_no_secret_is_refused(client):
+    with pytest.raises(ValueError, match=r"TLS only|needs a client_secret"):
+        OAuthClient(client_id="bode", **client)
+
+
+def test_an_account_has_a_password_or_oauth():
+    client = OAuthClient("https://login.example/token", "bode", "geheim")
+    for secrets in ({}, {"password": "x", "oauth": client}):
+        with pytest.raises(ValueError, match="a password, or oauth"):
+            ImapAccount("imap.example.nl", "bounces", **secrets)
+    with pytest.raises(ValueError, match="one line"):
+        ImapAccount("imap.example.nl", "x\r\nA1 LOGOUT", "y")
+
+
 # ------------------------------------------------------------------------------------------------------------ IMAP, TLS
 
 
@@ -1128,6 +1319,12 @@ ssl = required
 ssl_cert = <{certificate.path}
 ssl_key = <{certificate.key}
 mail_location = maildir:{folder}/mail
+auth_mechanisms = plain oauthbearer xoauth2
+passdb {{
+  driver = oauth2
+  mechanisms = oauthbearer xoauth2
+  args = {folder}/oauth2
+}}
 passdb {{
   driver = passwd-file
   args = scheme=PLAIN {folder}/passwd
@@ -1153,6 +1350,8 @@ service imap-login {{
 class Dovecot:
     folder: Path
     ports: dict[Tls, int]
+    introspection: int
+    """The port at which it asks whether an access token is good (RFC 7662)."""
 
     def deliver(self, mail: bytes) -> None:
         box = Maildir.__new__(Maildir)
@@ -1180,10 +1379,15 @@ def dovecot(certificate) -> AsyncIterator[Dovecot]:
         (folder / name).mkdir(mode=0o755)
         shutil.chown(folder / name, "nobody", "nogroup")
     (folder / "passwd").write_text("bounces:geheim é\n")
-    listeners = {tls: socket.create_server(("127.0.0.1", 0)) for tls in (Tls.TLS, Tls.STARTTLS)}
+    listeners = {tls: socket.create_server(("127.0.0.1", 0)) for tls in Tls}
     ports = {tls: listener.getsockname()[1] for tls, listener in listeners.items()}
     for listener in listeners.values():
         listener.close()
+    introspection = ports.pop(Tls.NONE)
+    (folder / "oauth2").write_text(
+        f"introspection_url = http://127.0.0.1:{introspection}/introspect\nintrospection_mode = post\n"
+        "force_introspection = yes\nusername_attribute = username\nactive_attribute = active\nactive_value = true\n"
+    )
     config = folder / "dovecot.conf"
     config.write_text(
         DOVECOT.format(folder=folder, certificate=certificate, tls=ports[Tls.TLS], starttls=ports[Tls.STARTTLS])
@@ -1195,7 +1399,7 @@ def dovecot(certificate) -> AsyncIterator[Dovecot]:
             assert process.poll() is None, process.stderr.read().decode()
             assert time.monotonic() < end, "dovecot did not start"
             time.sleep(0.05)
-        yield Dovecot(folder, ports)
+        yield Dovecot(folder, ports, introspection)
     finally:
         process.terminate()
         process.communicate(timeout=20)
@@ -1231,3 +1435,19 @@ async def test_dovecot_mails_are_marked_and_not_brought_in_twice(store, dovecot,
             await asyncio.sleep(0.5)
     assert sorted(name.partition(":")[2] for name in dovecot.names(".")) == ["2,FS", "2,S", "2,S"]
     assert (len(store.kept), store.asked) == (2, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
+async def test_dovecot_lets_in_with_an_access_token(store, dovecot, certificate, monkeypatch, mechanism):
+    has = imapclient.IMAPClient.has_capability
+    hidden = "AUTH=OAUTHBEARER" if mechanism == "XOAUTH2" else "AUTH=XOAUTH2"
+    monkeypatch.setattr(imapclient.IMAPClient, "has_capability", lambda self, name: name != hidden and has(self, name))
+    dovecot.deliver(bounce())
+    said = TokenServer({"active": True, "username": "bounces"})
+    async with serving(TokenServer(granted("aaa.bbb"))) as tokens, serving(said, dovecot.introspection):
+        account = replace(with_oauth(tokens), host="localhost", user="bounces", port=dovecot.ports[Tls.TLS])
+        account = replace(account, tls=Tls.TLS, ca_file=certificate.path)
+        async with running(imap_route(store, account, wait_seconds=60)):
+            await until(lambda: len(store.kept) == 1, 30)
+    assert said.asked[0]["token"] == "aaa.bbb"

@@ -165,15 +165,27 @@ class MaildirSettings(_Section):
     poll_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 5.0
 
 
+class OAuthSettings(_Section):
+    """Where access tokens for a mailbox come from (RFC 6749): with a refresh token, else as the client itself."""
+
+    token_url: str
+    client_id: str
+    client_secret: SecretStr | None = None
+    refresh_token: SecretStr | None = None
+    scope: str | None = None
+    ca_file: Path | None = None
+
+
 class ImapSettings(_Section):
-    """A mailbox that bounces come to. It is Bode's alone."""
+    """A mailbox that bounces come to. It is Bode's alone. A password, or `oauth` where the server takes none."""
 
     host: str
     port: Annotated[int, Field(ge=1, le=65535)] = 993
     tls: Literal["tls", "starttls", "none"] = "tls"
     ca_file: Path | None = None
     user: str
-    password: SecretStr
+    password: SecretStr | None = None
+    oauth: OAuthSettings | None = None
     folder: str = "INBOX"
     done: str | None = None
     """The folder that decided mails move to; without one they are marked as seen."""
@@ -204,6 +216,9 @@ class BounceSettings(_Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8025
     domain: str = "bounces.localhost"
+    return_path_valid: Annotated[Wait, Field(ge=timedelta(days=7), le=timedelta(days=366))] = timedelta(days=60)
+    """How long after a mail its bounce is believed. A late one is a fact the law turns on (L7, L11): the default spans
+    the six weeks of an objection term. Mail servers give up within days, so that a week is the least."""
     max_bytes: Annotated[int, Field(ge=10_000, le=100_000_000)] = 30_000_000
     maildir: MaildirSettings | None = None
     imap: ImapSettings | None = None

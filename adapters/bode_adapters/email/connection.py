@@ -26,6 +26,8 @@ SLOWEST = 32 * 1024
 """Bytes a second: what a large mail gets on top of the time-out, as RFC 5321 4.5.3.2 gives each block its own."""
 LONGEST_DELIVER_BY = 999_999_999
 """RFC 2852 section 4: at most nine digits."""
+LONGEST_ENVELOPE_ID = 100
+"""RFC 3461 section 4.4."""
 
 _UNKNOWN_COMMAND = range(500, 505)
 
@@ -157,7 +159,11 @@ class Connection:
                 raise LocalRefusalError("smtputf8")
             options += (b"SMTPUTF8", b"BODY=8BITMIME")
         if "dsn" in offered:
-            options += (b"RET=HDRS", b"ENVID=%b" % xtext(mail.id).encode("ascii"))
+            options.append(b"RET=HDRS")
+            # What makes the return path ours travels a second time: a report that lost the one may keep the other.
+            envelope_id = xtext(f"{mail.id}.{mail.return_path.local}").encode("ascii")
+            if len(envelope_id) <= LONGEST_ENVELOPE_ID:
+                options.append(b"ENVID=%b" % envelope_id)
             recipient_options.append(b"NOTIFY=FAILURE,DELAY")
             if not mail.recipient.needs_utf8:  # the original recipient of RFC 6533 has a type of its own
                 recipient_options.append(b"ORCPT=rfc822;%b" % xtext(str(mail.recipient)).encode("ascii"))

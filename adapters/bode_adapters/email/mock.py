@@ -17,8 +17,9 @@
 The dot may be left out: `full@example.nl` behaves as `full.jan@example.nl`. DSNs and replies go to `report_to`, a host
 and port: Bode's own listener for bounces. They have the null sender (RFC 5321 section 4.5.5).
 
-Attempts are counted by the envelope id (ENVID, RFC 3461) or else the Message-ID, with the recipient. `soft-N` therefore
-answers at RCPT where there is an ENVID, and after the final dot where only the Message-ID is known.
+Attempts are counted by the envelope id (ENVID, RFC 3461: what precedes its first full stop is the same in each attempt)
+or else the Message-ID, with the recipient. `soft-N` therefore answers at RCPT where there is an ENVID, and after the
+final dot where only the Message-ID is known.
 """
 
 from __future__ import annotations
@@ -151,8 +152,9 @@ class MockMailServer(SessionOwner):
         """Give the reply to RCPT."""
         word = behaviour(recipient)
         if session.envelope_id is not None:
-            self.attempts[session.envelope_id, recipient] += 1
-            if self._too_soon(word, session.envelope_id, recipient):
+            mail = session.envelope_id.partition(".")[0]
+            self.attempts[mail, recipient] += 1
+            if self._too_soon(word, mail, recipient):
                 return SOFT
         if recipient in self.rcpt_replies:
             return self.rcpt_replies[recipient]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime, timedelta
+from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from rich.table import Table
 from bode.domain import events as ev
 from bode.domain.bounces import Phase, SmtpReply, classify_reply, describe_mail, describe_reply, read_mail
 from bode.domain.parts import NoticeState
+from bode.engine.return_path import Flaw
 from bode.store import mail_health, tables
 from bode.store.mail_health import Burst, BurstKind
 from bode.store.record import read_deliveries
@@ -25,8 +27,24 @@ from bode_ops.commands.base import By, Config, Reason, UsageError, a_reason, con
 
 bounce_app = App(name="bounce", help="Tell soft, hard and sender-side bounces apart; see and decide what waits.")
 
+_MOST_LISTED = 200
+_WHY = {
+    Flaw.FORGED: "forged: the return path was not signed by us",
+    Flaw.KEY_REMOVED: "its key was removed (bode keys return-path list)",
+    Flaw.EXPIRED: "expired: the mail is longer ago than bounces.return_path_valid",
+    Flaw.ABSENT: "no return path of ours",
+}
 _LOOK_BACK = timedelta(days=2)
 _AT_ONCE = 100
+
+
+class InboundState(StrEnum):
+    """What became of something that came in."""
+
+    UNMATCHED = "unmatched"
+    IGNORED = "ignored"
+    MATCHED = "matched"
+    NEW = "new"
 
 
 @bounce_app.command(name="classify")
@@ -123,25 +141,39 @@ async def _held(application: Application, bounced: list[tuple[UUID, str]]) -> li
     return held
 
 
-@bounce_app.command(name="unmatched")
-def bounce_unmatched(*, config: Config = None) -> None:
-    """List what came in and could not be matched to a mail of ours, newest first."""
+@bounce_app.command(name="list")
+def bounce_list(
+    *,
+    state: Annotated[
+        tuple[InboundState, ...], Parameter(consume_multiple=True, help="What became of it; one or more.")
+    ] = (InboundState.UNMATCHED, InboundState.IGNORED),
+    config: Config = None,
+) -> None:
+    """List what came in and nothing followed from, newest first, with why, and the message it seems to be about.
 
-    async def work(application: Application) -> list[tuple[str, str, datetime, str | None]]:
-        column = tables.inbound.c
+    Unmatched waits for a person: see 'bode bounce match' and 'bode bounce replay'. Ignored needs nobody: a forged or an
+    expired return path, or none of ours.
+    """
+
+    async def work(application: Application) -> list[sa.Row[Any]]:
+        inbound, message = tables.inbound, tables.message
+        column = inbound.c
         async with application.database.read() as connection:
             rows = await connection.execute(
-                sa.select(column.key, column.route, column.received_at, column.note)
-                .where(column.state == "unmatched")
+                sa.select(column.key, column.route, column.state, column.received_at, column.note, message.c.reference)
+                .select_from(inbound.outerjoin(message, message.c.id == column.message_id))
+                .where(column.state.in_(state))
                 .order_by(column.received_at.desc())
-                .limit(200)
+                .limit(_MOST_LISTED)
             )
-            return [(row.key, row.route, row.received_at, row.note) for row in rows]
+            return list(rows)
 
-    table = Table("key", "route", "received", "why")
-    for key, route, received_at, note in with_application(config, work):
-        table.add_row(key[:16], route, f"{received_at:%Y-%m-%d %H:%M}Z", note or "")
-    console.print(table if table.row_count else "everything was matched")
+    table = Table("key", "route", "received", "state", "why", "perhaps about")
+    for key, route, kind, received_at, note, reference in with_application(config, work):
+        table.add_row(
+            key[:16], route, f"{received_at:%Y-%m-%d %H:%M}Z", kind, _WHY.get(note, note or ""), reference or ""
+        )
+    console.print(table if table.row_count else "nothing")
 
 
 @bounce_app.command(name="replay")
@@ -162,7 +194,7 @@ def bounce_replay(key: str, /, *, config: Config = None) -> None:
 
     count = with_application(config, work)
     if not count:
-        raise UsageError(f"nothing unmatched has a key that starts with {key!r}: see 'bode bounce unmatched'")
+        raise UsageError(f"nothing unmatched has a key that starts with {key!r}: see 'bode bounce list'")
     console.print(f"{count} decided again")
 
 
@@ -177,7 +209,7 @@ def bounce_match(
     organisation: str | None = None,
     config: Config = None,
 ) -> None:
-    """Match an unmatched mail to the message it is about, by hand; what it says is then decided as for any bounce."""
+    """Match a mail of 'bode bounce list' to the message it is about; what it says is then decided as for any bounce."""
     who, why = by or me(), a_reason(reason)
 
     async def work(application: Application) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 
 from bode.compose.plain import one_line
 from bode.compose.wording import date_words, weekday_words
-from bode.domain.bounces import Verdict
+from bode.domain.bounces import Reason, Verdict
 from bode.domain.events import RefusalKind, TimeSource
 from bode.domain.message import Nature
 from bode.domain.parts import LetterKind
@@ -373,7 +373,17 @@ def _given_up(scene: _Scene) -> str:
 
 
 def _bounced(scene: _Scene) -> _Told:
-    """Tell what a mail server said of a notice, or of a mail with the message itself (L6, L7)."""
+    """Tell what a mail server said (L6, L7), and who found out about which mail, where a person did."""
+    said, by = _mail_server_said(scene), free_text(scene.text("matched_by"))
+    if not by:
+        return said
+    why = free_text(scene.text("matched_why"))
+    hand = f"{by} heeft dit antwoord bij dit bericht gezocht{f', met als reden: {why}' if why else ''}."
+    return said._replace(detail=sentences(hand, said.detail))
+
+
+def _mail_server_said(scene: _Scene) -> _Told:
+    """Tell what a mail server said of a notice, or of a mail with the message itself."""
     reason, notice = scene.text("reason"), scene.kind != "placement"
     what = "Kennisgeving" if notice else "Bericht per e-mail"
     reported = scene.event.name == "bounce.received"
@@ -381,7 +391,8 @@ def _bounced(scene: _Scene) -> _Told:
     words = _word(BOUNCE_REASONS, reason)
     verdict = scene.text("verdict")
     if verdict == Verdict.NOT_A_BOUNCE:
-        detail = "Dit zegt niet dat de e-mail niet is aangekomen. Er verandert niets."
+        arrived = reason == Reason.DELIVERED
+        detail = sentences("" if arrived else "Dit zegt niet dat de e-mail niet is aangekomen.", "Er verandert niets.")
         return _Told(f"Antwoord op {'de kennisgeving' if notice else 'de e-mail'}: {words}{codes}", detail)
     title = f"{what} {'teruggekomen' if reported else 'niet aangenomen'}: {words}{codes}"
     again = (

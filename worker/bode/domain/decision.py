@@ -235,6 +235,7 @@ class Story:
             status=bounce.status,
             mta=bounce.mta,
             matched_by=bounce.matched_by,
+            matched_why=bounce.matched_why,
             moved=moved,
             sealed={"diagnostic": bounce.diagnostic} if bounce.diagnostic else {},
         )

@@ -47,6 +47,8 @@ class Bounce:
     """True for a report that came in afterwards (DSN); False for an answer while we were sending."""
     matched_by: str | None = None
     """Who matched a report to its mail, where that was a person."""
+    matched_why: str | None = None
+    """The reason that person gave."""
 
 
 # ---- the message itself -------------------------------------------------------------------------------------------

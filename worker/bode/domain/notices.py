@@ -248,6 +248,8 @@ def on_notice_clock(story: Story, placement: Placement, notice: Notice) -> None:
         case N.HELD if notice.sent_at is None:
             # The end of the 48 hours is a fact; what follows is still the person's to decide.
             _deadline_missed(story, placement, notice)
+        case N.HELD:
+            pass  # It left in time and came back: the end of the 48 hours is no news.
         case N.DUE:
             story.alarm(AlarmKind.NOTICE_LATE, lane, notice.last_reason or "not_sent")
             if placement.placed_at is not None:

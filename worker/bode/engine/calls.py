@@ -22,11 +22,12 @@ from bode.domain import events as ev
 from bode.domain.decision import Action
 from bode.domain.message import Message
 from bode.domain.parts import Delivery, LetterKind, LetterReason, PlacementState
+from bode.domain.policy import ChannelKind
 from bode.domain.terms import last_day, legal_day
 from bode.engine import answers
 from bode.engine.mail_health import Address
 from bode.engine.parts import Organisation, Parts
-from bode.engine.return_path import Carries, Token
+from bode.engine.return_path import Carries, Token, notice_id
 from bode.store.messages import StoredLetter
 from bode.store.steps import Leased
 from bode_adapters import contract
@@ -167,8 +168,11 @@ class Calls:
         call = box.place if action is Action.PLACE else box.lookup
         messages = [[self._box_message(lane, item) for item in group] for group in groups]
         given = await self._in_calls(lane, action, messages, lambda items: call(messages=items))
+        by_mail = self._parts.policy.channels[lane].kind is ChannelKind.EMAIL
         for item, answer in zip((item for group in groups for item in group), given, strict=True):
             leased = item.leased
+            if by_mail and (email := item.message.notice.email) is not None:
+                outcome.addresses[item.message.id] = Address(item.message.sender, email)
             event_of = partial(
                 answers.of_box, lane, rules=self._parts.rules, call=leased.call, called_at=leased.called_at
             )
@@ -236,7 +240,7 @@ class Calls:
         message = work.message
         index = next((n for n, item in enumerate(work.delivery.placements) if item.channel == channel), 0)
         return contract.NoticeMail(
-            id=uuid5(message.id, f"notice/{channel}"),
+            id=notice_id(message.id, channel),
             sender=_sender(self._parts.organisations[message.sender]),
             email=message.notice.email or "",
             return_path=self._parts.return_path.make(Token(message.id, index, Carries.NOTICE)),

@@ -1,7 +1,9 @@
 """What comes in from outside: bounces by SMTP, reports of the print service.
 
 Each raw thing is stored under a unique key before anything acts on it; the same again is a success and changes
-nothing. What cannot be matched to a mail of ours waits in the table; a forged return path is recorded and ignored.
+nothing. A mail is acted on when it carries our token, in the address it came to or in the envelope id of the mail that
+bounced. One that is forged, expired or a stranger's is recorded with the reason and ignored; what is ours and says
+nothing a rule can use, or tells by its Message-ID alone what it is about, waits for a person.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from bode.domain.bounces import BounceMail, MailKind, RecipientReport, Verdict, 
 from bode.engine.lanes import Lanes
 from bode.engine.mail_health import Address
 from bode.engine.parts import Parts
-from bode.engine.return_path import Carries, Token
+from bode.engine.return_path import Carries, Flaw, Seen, Token, possible_messages
 from bode.store import messages, tables
 from bode.store.database import DATABASE_AWAY
 from bode.store.record import read_deliveries
@@ -40,6 +42,8 @@ _inbound = tables.inbound.c
 MAIL_ROUTES = ("smtp", "lmtp", "maildir", "imap", "webhook")
 """The routes that bring mail, all decided alike."""
 _FASTER_THAN_US = timedelta(hours=1)
+_FLAWS = (*Flaw, None)
+_MILDEST_FIRST = (Verdict.NOT_A_BOUNCE, Verdict.SOFT, Verdict.UNDETERMINED, Verdict.SENDER, Verdict.HARD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,8 @@ class Inbound:
                         .limit(200)
                     )
                 )
+                if rows:
+                    await self._parts.return_path.refresh(connection)
             for row in rows:
                 try:
                     await self._decide_mail(row.key, row.route, self._parts.vault.open_inbound(row.key, row.sealed))
@@ -103,49 +109,81 @@ class Inbound:
 
     async def _decide_mail(self, key: str, route: str, raw: bytes) -> None:
         recipient, _, mail = raw.partition(b"\n")
-        token = self._parts.return_path.read(recipient.decode("ascii", "replace"))
-        if token is None:
-            # Not signed by us: a forged bounce, a stray mail, or one for an old key. Never acted on.
-            await self._settle(key, route=route, state="ignored", note="no_valid_return_path")
-            return
         found = await asyncio.to_thread(read_mail, mail, self._parts.rules)
-        report = _about(found)
+        seen = self._authenticated(recipient.decode("ascii", "replace"), found)
+        token = seen.token
+        if token is None or seen.flaw is not None:
+            # Never acted on. Without any token, a Message-ID of ours is a hint for a person: anybody can write one.
+            hint = await self._hint(found) if seen.flaw is Flaw.ABSENT else None
+            state, about = ("unmatched", hint) if hint is not None else ("ignored", token.message_id if token else None)
+            await self._settle(key, route=route, state=state, note=str(seen.flaw), message_id=about)
+            return
+        address = await self._address(token.message_id)
+        report = _about(found, address)
         event = await self._event(token, report) if report is not None else None
         if report is None or event is None:
-            await self._settle(
-                key,
-                route=route,
-                state="unmatched",
-                note=f"nothing_to_decide:{found.kind}",
-                message_id=token.message_id,
-            )
+            note = f"nothing_to_decide:{found.kind}"
+            await self._settle(key, route=route, state="unmatched", note=note, message_id=token.message_id)
             return
         verdict = report.classification.verdict
-        await self._settle(key, route=route, state="matched", note=verdict, message_id=token.message_id, event=event)
+        await self._settle(
+            key, route=route, state="matched", note=verdict, message_id=token.message_id, event=event, address=address
+        )
+
+    def _authenticated(self, recipient: str, found: BounceMail) -> Seen:
+        """Give the token of the address the mail came to, or else of the envelope id it quotes (RFC 3464, 2.2.1).
+
+        A gateway that rewrites addresses leaves the envelope id whole. Where neither is to be believed, the worst flaw.
+        """
+        seen = self._parts.return_path.look(recipient)
+        if seen.flaw is None or found.envelope_id is None:
+            return seen
+        quoted = self._parts.return_path.look_at_envelope_id(found.envelope_id)
+        return quoted if quoted.flaw is None else min(seen, quoted, key=lambda one: _FLAWS.index(one.flaw))
+
+    async def _hint(self, found: BounceMail) -> UUID | None:
+        """Give the message that a bounce without a token seems to be about, by the Message-ID of the returned mail."""
+        bounced = any(item.classification.verdict is not Verdict.NOT_A_BOUNCE for item in found.recipients)
+        try:
+            item = UUID((found.message_id or "").partition("@")[0])
+        except ValueError:
+            return None
+        candidates = possible_messages(item, tuple(self._parts.policy.channels))
+        table = tables.message.c
+        async with self._parts.database.read() as connection:
+            known = await connection.execute(sa.select(table.id).where(table.id.in_(candidates)).limit(1))
+            return known.scalar_one_or_none() if bounced else None
 
     async def match(self, key: str, message_id: UUID, *, by: str, reason: str) -> str:
-        """Match an unmatched mail to the message it is about, by hand; tells what became of it.
+        """Match a mail that nothing followed from to the message it is about, by hand; tells what became of it.
 
-        `key` may be its first characters. What the mail says is decided as for any other bounce.
+        `key` may be its first characters. What the mail says is decided as for any other bounce; that it is believed,
+        though it may not carry our token, is then the word of the person who does this.
         """
         async with self._parts.database.read() as connection:
             found = await connection.execute(
-                sa.select(_inbound.key, _inbound.route, _inbound.sealed)
-                .where(_inbound.state == "unmatched", _inbound.key.startswith(key, autoescape=True))
+                sa.select(_inbound.key, _inbound.route, _inbound.state, _inbound.sealed)
+                .where(
+                    _inbound.state.in_(("unmatched", "ignored")),
+                    _inbound.route.in_(MAIL_ROUTES),
+                    _inbound.key.startswith(key, autoescape=True),
+                )
                 .limit(2)
             )
             rows = list(found)
             delivery = (await read_deliveries(connection, [message_id])).get(message_id)
         if len(rows) != 1 or delivery is None:
-            return f"{len(rows)} unmatched mails have a key that starts so: nothing was done"
+            number = "more than one mail has" if len(rows) > 1 else "no mail that nothing followed from has"
+            return f"{number} a key that starts so: nothing was done"
         (row,) = rows
         _, _, mail = self._parts.vault.open_inbound(row.key, row.sealed).partition(b"\n")
-        report = _about(await asyncio.to_thread(read_mail, mail, self._parts.rules))
+        address = await self._address(message_id)
+        report = _about(await asyncio.to_thread(read_mail, mail, self._parts.rules), address)
         place = next((n for n, item in enumerate(delivery.placements) if item.placed_at is not None), None)
         if report is None or place is None:
             return "this mail says nothing about delivery, or nothing of this message was mailed: nothing was done"
         carries = Carries.NOTICE if delivery.placements[place].notice is not None else Carries.MESSAGE
-        event = await self._event(Token(message_id, place, carries), report, matched_by=by)
+        event = await self._event(Token(message_id, place, carries), report, matched_by=by, matched_why=reason)
         await self._settle(
             row.key,
             route=row.route,
@@ -153,11 +191,28 @@ class Inbound:
             note=f"by {by}: {reason}",
             message_id=message_id,
             event=event,
-            was="unmatched",
+            address=address,
+            was=row.state,
         )
         return f"matched, {report.classification.verdict}: {report.classification.reason}"
 
-    async def _event(self, token: Token, report: RecipientReport, *, matched_by: str | None = None) -> ev.Event | None:
+    async def _address(self, message_id: UUID) -> Address | None:
+        """Give whose mail it was and where it went; nothing once that was erased."""
+        async with self._parts.database.read() as connection:
+            found = await messages.load(connection, [message_id], self._parts.vault, with_documents=False)
+        message = found.get(message_id)
+        if message is None or message.notice.email is None:
+            return None
+        return Address(message.sender, message.notice.email)
+
+    async def _event(
+        self,
+        token: Token,
+        report: RecipientReport,
+        *,
+        matched_by: str | None = None,
+        matched_why: str | None = None,
+    ) -> ev.Event | None:
         async with self._parts.database.read() as connection:
             delivery = (await read_deliveries(connection, [token.message_id])).get(token.message_id)
         if delivery is None or token.placement >= len(delivery.placements):
@@ -174,6 +229,7 @@ class Inbound:
             report.remote_mta,
             reported=True,
             matched_by=matched_by,
+            matched_why=matched_why,
         )
         match token.carries:
             case Carries.NOTICE:
@@ -190,6 +246,7 @@ class Inbound:
         note: str,
         message_id: UUID | None = None,
         event: ev.Event | None = None,
+        address: Address | None = None,
         was: str = "new",
     ) -> None:
         """Say what became of it, and record its event, in one transaction; once, whoever else is at it."""
@@ -199,13 +256,7 @@ class Inbound:
             .values(state=state, note=note[:80], message_id=message_id)
         )
         happened = [(message_id, event)] if message_id is not None and event is not None else []
-        addresses: dict[UUID, Address] = {}
-        if message_id is not None and isinstance(event, (ev.NoticeBounced, ev.CarrierBounced)):
-            async with self._parts.database.read() as connection:
-                found = await messages.load(connection, [message_id], self._parts.vault, with_documents=False)
-            addresses = {
-                one.id: Address(one.sender, one.notice.email) for one in found.values() if one.notice.email is not None
-            }
+        addresses = {message_id: address} if message_id is not None and address is not None else {}
         if await self._lanes.apply(happened, once=once, addresses=addresses):
             RECEIVED.labels(route, state).inc()
             log.info("inbound.decided", route=route, state=state, note=note, message=str(message_id or ""))
@@ -329,12 +380,21 @@ class BounceListener:
         return "250 2.0.0 stored"
 
 
-def _about(found: BounceMail) -> RecipientReport | None:
-    """Give the report that counts: each mail of ours has one recipient, so a real bounce goes before anything else."""
+def _about(found: BounceMail, address: Address | None) -> RecipientReport | None:
+    """Give the report that counts: one about our own addressee, and of several the mildest.
+
+    Each mail of ours has one recipient. A report of several, none of them ours, is about mailboxes behind an alias: as
+    long as one of them can be reached, the addressee can.
+    """
     if found.kind is MailKind.ORDINARY:
         return None
-    bounces = [item for item in found.recipients if item.classification.verdict is not Verdict.NOT_A_BOUNCE]
-    return next(iter([*bounces, *found.recipients]), None)
+    ours = address.email.strip().lower() if address is not None else None
+    named = [item for item in found.recipients if ours in {(item.recipient or "").lower(), _original(item)}]
+    return min(named or found.recipients, key=lambda item: _MILDEST_FIRST.index(item.classification.verdict))
+
+
+def _original(item: RecipientReport) -> str:
+    return (item.original_recipient or "").lower()
 
 
 def _letter_event(number: int, report: LetterReport) -> ev.Event | None:

@@ -180,6 +180,7 @@ class Lanes:
         ids = [item.message_id for item in leased]
         with_documents = any(item.action in (Action.PLACE, Action.PRINT) for item in leased)
         async with self._parts.database.read() as connection:
+            await self._parts.return_path.refresh(connection)
             deliveries = await read_deliveries(connection, ids)
             contents = await messages.load(connection, ids, self._parts.vault, with_documents=with_documents)
         work: list[Work] = []

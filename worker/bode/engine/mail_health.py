@@ -30,6 +30,8 @@ _NOT_THE_PROVIDERS = frozenset({Reason.HOST_UNKNOWN, Reason.ADDRESS_SYNTAX})
 """A domain that does not exist, or an address nobody can read, says nothing about a provider."""
 NOBODY = "-"
 """The provider of such an address."""
+OTHERS = "other"
+"""The group of the providers that config/providers.toml does not name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Providers:
 
     def __init__(self, domains: Mapping[str, Sequence[str]], vault: Vault) -> None:
         """Take the domains of each provider, and the vault whose keyed hash names a domain nobody listed."""
+        self._names = frozenset(domains)
         self._provider_of = {domain: name for name, listed in domains.items() for domain in listed}
         self._vault = vault
 
@@ -62,6 +65,23 @@ class Providers:
         """Give the provider: a listed name, or a keyed hash of the domain, which can be a family's own."""
         domain = address.rpartition("@")[2].lower()
         return self._provider_of.get(domain) or f"domain-{self._vault.lookup_hash('domain', domain).hex()[:12]}"
+
+    def group(self, provider: str) -> str:
+        """Give a listed provider's own name, and one name for all others: a label may not grow with the addresses."""
+        return provider if provider in self._names else OTHERS
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Mails of the guard's window: those that bounced hard, and those that left. A late bounce is among both."""
+
+    hard: int
+    sent: int
+
+    @property
+    def rate(self) -> float:
+        """The share that bounced hard, as `BurstLimits` compares it."""
+        return self.hard / (self.hard + self.sent) if self.hard else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +136,16 @@ class MailHealth:
             for message_id, event in happened
         ]
         return decide, [(message_id, event) for message_id, event in earlier if message_id not in held]
+
+    async def balances(self, connection: AsyncConnection, now: datetime) -> dict[tuple[str, str], Balance]:
+        """Give what the guard weighs now, by organisation and group of providers; for metrics, so of bounded number."""
+        found: dict[tuple[str, str], Balance] = {}
+        recent = await store.balances(connection, now - self._limits.window)
+        for (organisation, provider), (hard, sent) in recent.items():
+            group = (organisation, self._providers.group(provider))
+            before = found.get(group, Balance(0, 0))
+            found[group] = Balance(before.hard + hard, before.sent + sent)
+        return found
 
     async def _count_sent(
         self,

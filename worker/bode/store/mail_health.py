@@ -75,7 +75,15 @@ async def count_sent(connection: AsyncConnection, sent: Mapping[tuple[datetime, 
 
 
 async def keep_hard(connection: AsyncConnection, bounces: Sequence[HardBounce]) -> None:
-    """Keep hard bounces, and mark their addresses as failing for their organisations."""
+    """Keep hard bounces, and mark their addresses as failing for their organisations.
+
+    One for each mail: a second report of the same, or a bounce after it was sent again, takes the place of the first.
+    """
+    column = tables.hard_bounce.c
+    mails = [(bounce.message_id, bounce.channel) for bounce in bounces]
+    await connection.execute(
+        sa.delete(tables.hard_bounce).where(sa.tuple_(column.message_id, column.channel).in_(mails))
+    )
     await connection.execute(
         sa.insert(tables.hard_bounce),
         [
@@ -148,6 +156,25 @@ async def balance(connection: AsyncConnection, kind: BurstKind, name: str, since
         )
     )
     return hard.scalar_one(), int(sent.scalar_one())
+
+
+async def balances(connection: AsyncConnection, since: datetime) -> dict[tuple[str, str], tuple[int, int]]:
+    """Give the hard bounces and the mails sent since then, by (organisation, provider)."""
+    bounce, count = tables.hard_bounce.c, tables.mail_count.c
+    hard = await connection.execute(
+        sa.select(bounce.organisation, bounce.provider, sa.func.count())
+        .where(bounce.bounced_at >= since)
+        .group_by(bounce.organisation, bounce.provider)
+    )
+    sent = await connection.execute(
+        sa.select(count.organisation, count.provider, sa.func.sum(count.sent))
+        .where(count.hour >= since.replace(minute=0, second=0, microsecond=0))
+        .group_by(count.organisation, count.provider)
+    )
+    found = {(organisation, provider): (number, 0) for organisation, provider, number in hard}
+    for organisation, provider, number in sent:
+        found[organisation, provider] = (found.get((organisation, provider), (0, 0))[0], int(number))
+    return found
 
 
 async def open_bursts(connection: AsyncConnection) -> list[Burst]:

@@ -263,6 +263,17 @@ sa.Index(
     sqlite_where=inbound.c.state == sa.literal_column("'new'"),
 )
 
+return_path_key = sa.Table(
+    "return_path_key",
+    metadata,
+    _column("generation", sa.Integer, primary_key=True, autoincrement=False),
+    _column("made_at", UtcDateTime, nullable=True),
+    _column("made_by", sa.String(64), nullable=True),
+    _column("removed_at", UtcDateTime, nullable=True),
+    _column("removed_by", sa.String(64), nullable=True),
+    _column("reason", sa.String(200), nullable=True),
+)
+
 lane = sa.Table(
     "lane",
     metadata,
@@ -308,6 +319,7 @@ hard_bounce = sa.Table(
     _column("bounced_at", UtcDateTime),
     sa.Index("ix_hard_bounce_provider", "provider", "bounced_at"),
     sa.Index("ix_hard_bounce_organisation", "organisation", "bounced_at"),
+    sa.Index("ix_hard_bounce_mail", "message_id", "channel"),
     sqlite_autoincrement=True,
 )
 

@@ -57,7 +57,7 @@ class Vault:
         self._wrap = AESGCM(_derive(secret, b"bode wrap"))
         self._inbound = AESGCM(_derive(secret, b"bode inbound"))
         self._lookup = _derive(secret, b"bode lookup")
-        self.token_key = _derive(secret, b"bode return path")
+        self._return_path = _derive(secret, b"bode return path")
         self.intake_key = _derive(secret, b"bode intake queue")
         self.key_id = sha256(b"bode key id" + secret).hexdigest()[:16]
 
@@ -89,6 +89,10 @@ class Vault:
     def open_inbound(self, key: str, sealed: bytes) -> bytes:
         """Decrypt something that came in. Raises `VaultError`."""
         return _open(self._inbound, sealed, key.encode(), None, "inbound")
+
+    def return_path_key(self, generation: int) -> bytes:
+        """Give a generation of the key that signs return paths; one tells nothing of another."""
+        return _derive(self._return_path, str(generation).encode())
 
     def email_hash(self, email: str) -> bytes:
         """Give the keyed hash of an e-mail address, written as it may be."""

@@ -19,7 +19,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from bode.engine.inbound import Raw
 from bode.engine.routes.imap_mailbox import ImapAccount, ImapMailbox, Lost, Refused
-from bode.engine.routes.keeping import APART, TROUBLE, Kept, Reads, Store, keep, raw_mail, recipient_of
+from bode.engine.routes.keeping import APART, TROUBLE, IsOurs, Kept, Store, keep, raw_mail, recipient_of
+from bode.engine.routes.oauth import AccessTokens
 
 log = structlog.get_logger()
 
@@ -43,7 +44,7 @@ class ImapRoute:
         store: Store,
         account: ImapAccount,
         *,
-        reads: Reads,
+        is_ours: IsOurs,
         now: Callable[[], datetime],
         max_bytes: int,
         poll_seconds: float = 60.0,
@@ -51,14 +52,14 @@ class ImapRoute:
         batch: int = 50,
         longest_backoff_seconds: float = 120.0,
     ) -> None:
-        """Take the account, and `ReturnPath.read`.
+        """Take the account, and `ReturnPath.is_ours`.
 
         `wait_seconds` (less than 29 minutes) is how long one IDLE lasts; `poll_seconds` is the time between looks at a
         server that has no IDLE; `batch` is how many mails are taken before looking again.
         """
         self._store = store
         self._account = account
-        self._reads = reads
+        self._is_ours = is_ours
         self._now = now
         self._max_bytes = max_bytes
         self._poll_seconds = poll_seconds
@@ -70,6 +71,9 @@ class ImapRoute:
         self._left: set[tuple[int, int]] = set()
         """Mails that are done with, but that the server would not let us mark."""
         self._taken = 0
+        # Kept over connections: a token is good for an hour or so, whatever the network does.
+        oauth = account.oauth
+        self._tokens = AccessTokens(oauth, timeout_seconds=account.timeout_seconds) if oauth is not None else None
 
     async def run(self) -> None:
         """Bring mails in until cancelled; then ends within two seconds, whatever the server does."""
@@ -85,7 +89,7 @@ class ImapRoute:
     async def _session(self) -> None:
         """Work one connection to its end. Raises `Lost` when it was of no use: the next one comes later then."""
         stop, threads = Event(), _Threads()
-        mailbox = ImapMailbox(self._account, stop)
+        mailbox = ImapMailbox(self._account, stop, self._tokens)
         began, taken, cancelled = time.monotonic(), self._taken, True
         try:
             await threads.call(mailbox.open)
@@ -104,7 +108,14 @@ class ImapRoute:
             self._tell(str(lost))
         finally:
             stop.set()
-            await _leave(mailbox, threads, politely=cancelled)
+            try:
+                await _leave(mailbox, threads, politely=cancelled)
+            except asyncio.CancelledError:
+                # Stopped in the middle of leaving a connection that was lost.
+                mailbox.break_off()
+                if not threads.busy:
+                    mailbox.close()
+                raise
 
     async def _bring_in(self, mailbox: ImapMailbox, threads: _Threads) -> bool:
         """Take one batch; tells whether there may be more."""
@@ -139,7 +150,7 @@ class ImapRoute:
         mail = mailbox.fetch(uid, max_bytes=self._max_bytes)
         if mail is None:
             return None
-        return raw_mail(ROUTE, recipient_of(mail, self._reads), mail, self._now())
+        return raw_mail(ROUTE, recipient_of(mail, self._is_ours), mail, self._now())
 
     async def _set_apart(self, mailbox: ImapMailbox, threads: _Threads, uid: int, reason: str) -> bool:
         APART.labels(ROUTE).inc()
@@ -185,6 +196,11 @@ class _Threads:
         self._latest = outcome
         Thread(target=work, name="bode-imap", daemon=True).start()
         return await asyncio.wrap_future(outcome)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call has not ended yet."""
+        return self._latest is not None and not self._latest.done()
 
     async def idle(self, seconds: float) -> bool:
         """Wait for the latest call to end, this long at most; tells whether it did."""

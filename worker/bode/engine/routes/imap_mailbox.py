@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import socket
 import ssl
 import time
@@ -18,9 +19,11 @@ import imapclient  # type: ignore[import-untyped]  # it ships no types; what com
 from imapclient.exceptions import IMAPClientAbortError, IMAPClientError  # type: ignore[import-untyped]
 
 from bode.engine.routes.loopback import is_loopback
+from bode.engine.routes.oauth import AccessTokens, NoToken, OAuthClient
 
 _WINDOW: Final = 20_000
 """Mails asked about in one search: the answer is one line, and a line has a longest length."""
+_ONE_LINE: Final = re.compile(r"[^\x00-\x1f\x7f]+")
 _STEP_SECONDS: Final = 0.5
 """How long a wait goes on after it was asked to stop."""
 
@@ -50,9 +53,11 @@ class ImapAccount:
 
     host: str
     user: str
-    password: str = field(repr=False)
+    password: str | None = field(default=None, repr=False)
     port: int = 993
     tls: Tls = Tls.TLS
+    oauth: OAuthClient | None = None
+    """Where access tokens come from, for a server that takes no passwords."""
     ca_file: Path | None = None
     """The authorities to trust; those of the system when absent."""
     folder: str = "INBOX"
@@ -63,17 +68,22 @@ class ImapAccount:
     timeout_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        """Refuse what would send a password in the clear over a network. Raises `ValueError`."""
+        """Refuse what would send a secret in the clear over a network, and no secret. Raises `ValueError`."""
         if self.tls is Tls.NONE and not is_loopback(self.host):
-            raise ValueError(f"a password for {self.host} is sent over TLS only")
+            raise ValueError(f"a password or a token for {self.host} is sent over TLS only")
+        if (self.password is None) == (self.oauth is None):
+            raise ValueError("needs a password, or oauth, and not both")
+        if not _ONE_LINE.fullmatch(self.user):
+            raise ValueError("user is one line of text")
 
 
 class ImapMailbox:
     """One connection. Calls raise `Lost`, after which only `close` is of use, and `Refused` about a single mail."""
 
-    def __init__(self, account: ImapAccount, stop: Event) -> None:
-        """Take the account, and the event that ends a wait."""
+    def __init__(self, account: ImapAccount, stop: Event, tokens: AccessTokens | None) -> None:
+        """Take the account, the event that ends a wait, and the tokens of an account that has `oauth`."""
         self._account = account
+        self._tokens = tokens
         self._stop = stop
         self._client: Any = None
         self.validity = 0
@@ -95,14 +105,44 @@ class ImapMailbox:
                 raise Lost("Stopped")
             if account.tls is Tls.STARTTLS:
                 client.starttls(context)
-            if account.password.isascii() and account.user.isascii():
-                client.login(account.user, account.password)
-            else:
-                client.plain_login(account.user, account.password)
+            self._log_in(client)
             for folder in filter(None, (account.done, account.apart)):
                 if not client.folder_exists(folder):
                     client.create_folder(folder)
             self.can_wait = bool(client.has_capability("IDLE"))
+
+    def _log_in(self, client: Any) -> None:
+        account, password = self._account, self._account.password
+        if self._tokens is not None:
+            self._present(client, self._tokens)
+        elif password is not None and password.isascii() and account.user.isascii():
+            client.login(account.user, password)
+        else:
+            client.plain_login(account.user, password)
+
+    def _present(self, client: Any, tokens: AccessTokens) -> None:
+        """Log in with an access token: OAUTHBEARER (RFC 7628) where the server has it, else XOAUTH2 (Microsoft's)."""
+        user = self._account.user
+        standard = bool(client.has_capability("AUTH=OAUTHBEARER"))
+        if not standard and not client.has_capability("AUTH=XOAUTH2"):
+            raise Lost("oauth_not_offered")
+        try:
+            token = tokens.give()
+        except NoToken as error:
+            raise Lost(str(error)) from error
+        escaped = user.replace("=", "=3D").replace(",", "=2C")
+        first = f"n,a={escaped},\1auth=Bearer {token}\1\1" if standard else f"user={user}\1auth=Bearer {token}\1\1"
+        # A server that refuses says why in a challenge, and says NO after the client's empty answer to that.
+        answers = iter([first])
+        try:
+            client.sasl_login(
+                "OAUTHBEARER" if standard else "XOAUTH2", lambda _: next(answers, "\1" if standard else "")
+            )
+        except IMAPClientAbortError:
+            raise
+        except IMAPClientError as error:
+            tokens.forget()
+            raise Lost("token_not_accepted") from error
 
     def unseen(self, most: int, *, but: Collection[tuple[int, int]]) -> list[int]:
         """Give the uids of mails not brought in yet, the oldest first, without those of `but` (validity and uid)."""

@@ -21,8 +21,9 @@ log = structlog.get_logger()
 APART = Counter("bode_inbound_apart_total", "Mails set apart by a route, for a person to look at.", ["route"])
 TROUBLE = Counter("bode_inbound_trouble_total", "Times a route could not be reached, or could not store.", ["route"])
 
-Reads = Callable[[str], object | None]
-"""Tells whether an address is a return path of ours: `ReturnPath.read`."""
+IsOurs = Callable[[str], bool]
+"""Tells whether an address has the shape of a return path of ours: `ReturnPath.is_ours`. What it is worth is decided
+later, so that a forged or an expired one is recorded as what it is."""
 
 _ADDRESSED: Final = ("delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "to")
 _RETURNED: Final = {
@@ -77,7 +78,7 @@ def raw_mail(route: str, recipient: str, mail: bytes, received_at: datetime) -> 
     return Raw(sha256(content).hexdigest(), route, received_at, content)
 
 
-def recipient_of(mail: bytes, reads: Reads) -> str:
+def recipient_of(mail: bytes, is_ours: IsOurs) -> str:
     """Give the return path a mail from a mailbox was sent to; nothing when no address in it is one of ours.
 
     A mailbox keeps no envelope: what the server wrote on top of the mail is asked first, then To, then the Return-Path
@@ -90,4 +91,4 @@ def recipient_of(mail: bytes, reads: Reads) -> str:
             returned, _ = split_headers(part.text().lstrip("\n").encode())
             values += returned.all("return-path")
     candidates = (address for value in values for address in addresses_in(value))
-    return next((address for address in candidates if reads(address) is not None), "")
+    return next((address for address in candidates if is_ours(address)), "")

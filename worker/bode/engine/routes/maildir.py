@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from bode.engine.inbound import Raw
-from bode.engine.routes.keeping import APART, TROUBLE, Kept, Reads, Store, keep, raw_mail, recipient_of
+from bode.engine.routes.keeping import APART, TROUBLE, IsOurs, Kept, Store, keep, raw_mail, recipient_of
 
 log = structlog.get_logger()
 
@@ -37,16 +37,16 @@ class MaildirRoute:
         store: Store,
         *,
         folder: Path,
-        reads: Reads,
+        is_ours: IsOurs,
         now: Callable[[], datetime],
         max_bytes: int,
         poll_seconds: float = 5.0,
         batch: int = 100,
     ) -> None:
-        """Take the maildir (made when it is not there), `ReturnPath.read`, and the size of the largest mail to take."""
+        """Take the maildir (made when it is not there), `ReturnPath.is_ours`, and the size of the largest mail."""
         self._store = store
         self._folder = folder
-        self._reads = reads
+        self._is_ours = is_ours
         self._now = now
         self._max_bytes = max_bytes
         self._poll_seconds = poll_seconds
@@ -116,7 +116,7 @@ class MaildirRoute:
             os.close(descriptor)
         if len(mail) > self._max_bytes:
             raise _Unreadable("too_large")
-        return raw_mail(ROUTE, recipient_of(mail, self._reads), mail, self._now())
+        return raw_mail(ROUTE, recipient_of(mail, self._is_ours), mail, self._now())
 
     def _let_go(self, name: str) -> bool:
         return self._move(name, self._folder / "cur" / f"{name.partition(':')[0]}:2,S")

@@ -1,0 +1,115 @@
+"""`bode keys`: make and show keys, and change the one that signs return paths."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from hashlib import sha256
+from itertools import pairwise
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.table import Table
+from sqlalchemy.exc import IntegrityError
+
+from bode.store import return_path_keys
+from bode.store.return_path_keys import Generation
+from bode.store.vault import Vault, read_key_file, write_key_file
+from bode_ops.assembly import Application
+from bode_ops.commands.base import By, Config, Reason, UsageError, a_reason, console, load, me, with_application
+
+keys_app = App(name="keys", help="Make and show keys.")
+return_path_app = App(name="return-path", help="See and change the key that signs return paths, without a restart.")
+keys_app.command(return_path_app)
+
+
+@keys_app.command(name="init")
+def keys_init(*, config: Config = None) -> None:
+    """Make the key file that everything sealed depends on. Keep a copy in a safe place."""
+    path = load(config).keys.file
+    write_key_file(path)
+    console.print(f"made {path}: keep a copy in a safe place", markup=False)
+
+
+@keys_app.command(name="intake")
+def keys_intake(*, config: Config = None) -> None:
+    """Print the key that zaaksystemen seal messages with for intake by queue."""
+    print(Vault(read_key_file(load(config).keys.file)).intake_key.hex())  # noqa: T201 - the answer itself
+
+
+@keys_app.command(name="api")
+def keys_api() -> None:
+    """Make a key for a zaaksysteem: the key for them, its SHA-256 for the configuration."""
+    key = secrets.token_urlsafe(32)
+    console.print(f"key for the zaaksysteem   {key}", markup=False)
+    console.print(f"sha256 for [[api.keys]]   {sha256(key.encode()).hexdigest()}", markup=False)
+
+
+@return_path_app.command(name="list")
+def return_path_list(*, config: Config = None) -> None:
+    """List the generations of the key: the newest signs, the others are believed until they are removed."""
+
+    async def work(application: Application) -> Sequence[Generation]:
+        async with application.database.read() as connection:
+            return await return_path_keys.known(connection)
+
+    table = Table("generation", "made", "state", "by", "why")
+    for number, item in enumerate(with_application(config, work)):
+        made = f"{item.made_at:%Y-%m-%d %H:%M}Z" if item.made_at is not None else "from the start"
+        state = "believed" if number else "signs"
+        if item.removed_at is not None:
+            state = f"removed {item.removed_at:%Y-%m-%d %H:%M}Z"
+        table.add_row(str(item.number), made, state, item.removed_by or item.made_by or "", item.reason or "")
+    console.print(table)
+
+
+@return_path_app.command(name="rotate")
+def return_path_rotate(*, reason: Reason, by: By | None = None, config: Config = None) -> None:
+    """Make a new generation of the key. Every process signs with it from its next mail on; older ones stay believed."""
+    who, why = by or me(), a_reason(reason)
+
+    async def work(application: Application) -> int:
+        async with application.database.write() as connection:
+            return await return_path_keys.rotate(connection, by=who, reason=why, now=application.clock.now())
+
+    try:
+        number = with_application(config, work)
+    except IntegrityError:
+        raise UsageError("somebody else rotated the key just now: see 'bode keys return-path list'") from None
+    console.print(f"generation {number} signs from now on; the others are believed until they are removed")
+
+
+@return_path_app.command(name="remove")
+def return_path_remove(
+    generation: int,
+    /,
+    *,
+    reason: Reason,
+    in_use: Annotated[
+        bool, Parameter(negative="", help="Remove it though bounces of mails it signed can still come: it leaked.")
+    ] = False,
+    by: By | None = None,
+    config: Config = None,
+) -> None:
+    """Believe a generation of the key no longer. What was signed with it is then ignored: see 'bode bounce list'."""
+    who, why = by or me(), a_reason(reason)
+
+    async def work(application: Application) -> None:
+        now, valid = application.clock.now(), application.settings.bounces.return_path_valid
+        async with application.database.write() as connection:
+            known = await return_path_keys.known(connection)
+            if generation == known[0].number:
+                raise UsageError(f"generation {generation} signs: make another first (bode keys return-path rotate)")
+            successors = {older.number: newer.made_at for newer, older in pairwise(known) if older.removed_at is None}
+            if generation not in successors:
+                raise UsageError(f"there is no generation {generation} to remove: see 'bode keys return-path list'")
+            succeeded_at = successors[generation]
+            if succeeded_at is not None and succeeded_at + valid > now and not in_use:
+                raise UsageError(
+                    f"generation {generation} signed until {succeeded_at:%Y-%m-%d}, and bounces are believed for "
+                    f"{valid.days} days: wait until {succeeded_at + valid:%Y-%m-%d}, or add --in-use when it leaked"
+                )
+            await return_path_keys.remove(connection, generation, by=who, reason=why, now=now)
+
+    with_application(config, work)
+    console.print(f"generation {generation} is believed no longer")

@@ -140,6 +140,20 @@ class Reachability:
     code: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Whether the addressee opened a message in the box; `opened=None` where the box could not say now."""
+
+    opened: bool | None
+    at: datetime | None = None
+    """When, where it was opened: the box's own time, or where it has none the time of the question."""
+    source: TimeSource = TimeSource.OTHER_SIDE
+    exact: bool = True
+    """False: it was opened at this moment or before, as with a box that keeps the time of the last change only."""
+    code: str = ""
+    """The box's own word, where it could not say."""
+
+
 # ------------------------------------------------------------------------------------------------------------ items
 
 
@@ -275,6 +289,8 @@ class Capabilities:
     """`lookup` can find an item by its receipt or, without one, by our id."""
     can_check: bool = False
     """`check` tells whether an addressee is reachable."""
+    read_times: bool = False
+    """It is a `TellsReading`: the box says whether a message was opened."""
     addressees: frozenset[IdentifierKind] = frozenset(IdentifierKind)
     max_subject: int | None = None
     """Characters."""
@@ -345,6 +361,15 @@ class Box(Adapter, Protocol):
 
     async def lookup(self, *, messages: Sequence[BoxMessage]) -> Sequence[Answer]:
         """Ask what became of messages handed over before. Never places anything. Without `can_lookup`: `Unknown`."""
+        ...
+
+
+@runtime_checkable
+class TellsReading(Box, Protocol):
+    """A box that says whether its messages were opened (Awb 2:25): one that declares `read_times`."""
+
+    async def readings(self, *, messages: Sequence[BoxMessage]) -> Sequence[Reading]:
+        """Tell of messages placed before whether they were opened, in the order given. Never changes anything."""
         ...
 
 

@@ -1,10 +1,11 @@
 """The box adapter for a portal on the FBS message store."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final, Self, TypeVar
+from typing import ClassVar, Final, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -21,6 +22,8 @@ from bode_adapters.contract import (
     IdentifierKind,
     Placed,
     Reachability,
+    Reading,
+    RefusalKind,
     Refused,
     Sender,
     Unavailable,
@@ -39,14 +42,6 @@ _PAGE_SIZE: Final = 100
 _EARLIER: Final = timedelta(minutes=15)
 """How long before `since` a message found may have been received: clocks differ, and `since` may be when a call was
 given up rather than when it was made."""
-_CAPABILITIES: Final = Capabilities(
-    bulk=100,
-    repeat_is_recognised=False,
-    can_lookup=True,
-    addressees=frozenset({IdentifierKind.BSN, IdentifierKind.KVK, IdentifierKind.RSIN}),
-    max_subject=limits.SUBJECT,
-    max_text=limits.TEXT,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +76,9 @@ class MijnDomeinBox:
     still storing (so wait longer than the time-out before believing `Absent`), and one that the addressee deleted.
     """
 
+    ADDRESSEES: ClassVar[frozenset[IdentifierKind]] = frozenset(IdentifierKind)
+    """The kinds of number this portal has accounts for; nobody else's message is sent to it."""
+
     def __init__(
         self, settings: MijnDomeinSettings, *, clock: Clock, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
@@ -97,8 +95,16 @@ class MijnDomeinBox:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Every kind of number; a repeat is not recognised, a search is possible."""
-        return _CAPABILITIES
+        """A repeat is not recognised, a search is possible, and the store says what was opened."""
+        return Capabilities(
+            bulk=100,
+            repeat_is_recognised=False,
+            can_lookup=True,
+            read_times=True,
+            addressees=self.ADDRESSEES,
+            max_subject=limits.SUBJECT,
+            max_text=limits.TEXT,
+        )
 
     async def open(self) -> None:
         """Make the client; connections are made when they are needed, and kept."""
@@ -127,15 +133,51 @@ class MijnDomeinBox:
 
         A question that fails says nothing about the message: `Unknown`, never `Absent` or `Unavailable`.
         """
+        sought = [message for message in messages if message.receipt is None and self._refusal(message) is None]
+        searches = self._shelves(sought)
+        return await asyncio.gather(*(self._find(message, searches) for message in messages))
+
+    async def readings(self, *, messages: Sequence[BoxMessage]) -> Sequence[Reading]:
+        """Tell what was opened, in order: one list for all messages of an addressee, a single one by its id.
+
+        The list would show everything else that the addressee has, so it is asked for only where it saves calls.
+        """
+        shared = Counter(_shelf_name(message) for message in messages if message.receipt is not None)
+        searches = self._shelves([message for message in messages if shared[_shelf_name(message)] > 1])
+        return await asyncio.gather(*(self._reading(message, searches) for message in messages))
+
+    def _shelves(self, messages: Sequence[BoxMessage]) -> Mapping[_ShelfName, asyncio.Future[_Shelf]]:
+        """Begin a search for each addressee and sender, once."""
         searches: dict[_ShelfName, asyncio.Future[_Shelf]] = {}
         for message in messages:
             name = _shelf_name(message)
-            if message.receipt is None and limits.over_limit(message) is None and name not in searches:
+            if name not in searches:
                 searches[name] = asyncio.ensure_future(self._list(message))
-        return await asyncio.gather(*(self._find(message, searches) for message in messages))
+        return searches
+
+    async def _reading(self, message: BoxMessage, searches: Mapping[_ShelfName, asyncio.Future[_Shelf]]) -> Reading:
+        if message.receipt is None:
+            return Reading(opened=None, code="no_receipt")
+        found: wire.Opgeslagen | Unknown
+        if (search := searches.get(_shelf_name(message))) is not None:
+            shelf = await search
+            found = shelf if isinstance(shelf, Unknown) else _by_id(shelf, message.receipt)
+        else:
+            found = await self._get(f"/berichten/{quote(message.receipt, safe='')}", message, {}, wire.Opgeslagen)
+        if isinstance(found, Unknown):
+            # Also when it is gone: the addressee deleted it, which is not the same as having read it.
+            return Reading(opened=None, code=found.code)
+        return answers.read(found, now=self._clock())
+
+    def _refusal(self, message: BoxMessage) -> Refused | None:
+        """Give why a message is never sent here, if it is not; the same message always gets the same answer."""
+        if message.addressee.kind not in self.ADDRESSEES:
+            text = f"this box has no accounts for a {message.addressee.kind}"
+            return Refused("limiet:addressee_kind", RefusalKind.ADDRESSEE, text)
+        return limits.over_limit(message)
 
     async def _place(self, message: BoxMessage) -> Answer:
-        refusal = limits.over_limit(message)
+        refusal = self._refusal(message)
         if refusal is not None:
             return refusal
         request = self._opened.build_request(
@@ -156,7 +198,7 @@ class MijnDomeinBox:
         return answers.stored(found, message, now=self._clock(), already=False)
 
     async def _find(self, message: BoxMessage, searches: Mapping[_ShelfName, asyncio.Future[_Shelf]]) -> Answer:
-        refusal = limits.over_limit(message)
+        refusal = self._refusal(message)
         if refusal is not None:
             # Never sent, for this very reason.
             return refusal
@@ -250,6 +292,10 @@ def _aanlevering(message: BoxMessage) -> wire.Aanlevering:
 def _shelf_name(message: BoxMessage) -> _ShelfName:
     """Name the list a message would be in: one search serves all messages of a sender to an addressee."""
     return message.sender.oin, message.addressee.kind, message.addressee.number
+
+
+def _by_id(shelf: Sequence[wire.Opgeslagen], receipt: str) -> wire.Opgeslagen | Unknown:
+    return next((found for found in shelf if found.bericht_id == receipt), Unknown("not_in_list"))
 
 
 def _may_be(found: wire.Opgeslagen, message: BoxMessage) -> bool:

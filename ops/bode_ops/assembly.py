@@ -29,7 +29,7 @@ from bode.intake.status import StatusReader
 from bode.settings import ConfigError, Settings, build_policy, config_folder
 from bode.store.database import Database
 from bode.store.vault import Vault, read_key_file
-from bode_adapters.contract import Adapter, Box, Notifier, PrintService, SettingError
+from bode_adapters.contract import Adapter, Box, Notifier, PrintService, SettingError, TellsReading
 from bode_ops.bounce_routes import BounceRoutes
 
 
@@ -84,6 +84,8 @@ def build(settings: Settings) -> Application:
     notifier = _adapter("notices", settings.notices.adapter, settings.notices.settings, Notifier, clock)
     printer = _adapter("print", settings.print.adapter, settings.print.settings, PrintService, clock)
     for name, channel in settings.channels.items():
+        if boxes[name].capabilities.read_times and not isinstance(boxes[name], TellsReading):
+            raise ConfigError(f"configuration: channels.{name}.adapter declares read_times and has no readings()")
         if channel.kind == "box":
             try:
                 typed_address(channel.url)

@@ -229,6 +229,8 @@ class PolicySettings(_Section):
     result_polls: Waits | None = None
     result_overdue: Wait | None = None
     reachability_valid: Wait | None = None
+    read_polls: Waits | None = None
+    read_within: Wait | None = None
     print_retries: Waits | None = None
     posting_overdue: Wait | None = None
 
@@ -386,6 +388,7 @@ def build_policy(settings: Settings, capabilities: Mapping[str, Any]) -> Policy:
             repeat_is_recognised=capabilities[name].repeat_is_recognised,
             can_lookup=capabilities[name].can_lookup,
             can_check=capabilities[name].can_check,
+            read_times=capabilities[name].read_times,
             addressees=frozenset(AddresseeKind(kind) for kind in capabilities[name].addressees),
         )
         for name, channel in settings.channels.items()

@@ -506,9 +506,17 @@ def _reconciled(scene: _Scene) -> _Told:
 
 
 def _opened(scene: _Scene) -> _Told:
-    return _Told(
-        f"Bericht geopend in {scene.box}", "De box meldt dit. De ontvanger heeft het bericht gezien.", Kind.GOOD
+    late = "De box bewaart één tijd: de ontvanger opende het bericht toen of eerder." if scene.flag("at_latest") else ""
+    detail = sentences("De box meldt dit. De ontvanger heeft het bericht gezien.", late)
+    return _Told(f"Bericht geopend in {scene.box}", detail, Kind.GOOD)
+
+
+def _not_seen_opened(scene: _Scene) -> _Told:
+    asked = scene.text("asked")
+    detail = (
+        f"Bode vroeg het {asked} keer en vraagt het niet meer. Dit bewijst niet dat de ontvanger het bericht niet kent."
     )
+    return _Told(f"Niet gezien dat het bericht is geopend in {scene.box}{in_brackets(scene.text('code'))}", detail)
 
 
 def _attention(scene: _Scene) -> _Told:
@@ -592,6 +600,7 @@ _TELLERS: Mapping[str, Callable[[_Scene], _Told]] = {
     "outcome.unknown": _outcome_unknown,
     "outcome.reconciled": _reconciled,
     "ContentAccessTracking": _opened,
+    "access.not_seen": _not_seen_opened,
     "ConsignmentNotification": _notice_sent,
     "ConsignmentNotificationFailure": _notice_failed,
     "bounce.received": _bounced,

@@ -180,6 +180,7 @@ RECORDED: Mapping[str, str] = {
     "PlacementAbsent": "een box meldt dat het bericht er niet staat",
     "CarrierBounced": "een antwoord op de e-mail met het bericht",
     "Opened": "het bericht is geopend",
+    "NotOpened": "de box meldt niet dat het bericht is geopend",
     "NoticeSent": "een kennisgeving is verstuurd",
     "NoticeBounced": "een antwoord op een kennisgeving",
     "BurstSuspected": "er kwamen veel e-mails tegelijk terug",

@@ -29,6 +29,8 @@ class Action(StrEnum):
     """Send the notice."""
     PRINT = "print"
     """Set the letter and hand it to the print service."""
+    READ = "read"
+    """Ask a box whether the addressee opened the message."""
     WATCH = "watch"
     """Nothing to do but to be woken."""
 

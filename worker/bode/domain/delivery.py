@@ -74,6 +74,7 @@ def decide(delivery: Delivery, event: ev.Event, policy: Policy, now: datetime) -
             | ev.PlacementAbsent()
             | ev.CarrierBounced()
             | ev.Opened()
+            | ev.NotOpened()
         ):
             on_placement(story, event)
         case _:
@@ -185,6 +186,8 @@ def _on_lease_expired(story: Story, event: ev.LeaseExpired) -> None:
             on_placement_worker_lost(story, placement, event)
         case "notice" if placement is not None and placement.notice is not None:
             on_notice_worker_lost(story, placement, placement.notice, code)
+        case "reading" if placement is not None:
+            on_placement(story, ev.NotOpened(name, code))
         case "letter" if (letter := story.letter(_index(name))) and letter.state in (L.PLANNED, L.UNKNOWN):
             on_letter_trouble(story, ev.LetterUnknown(_index(name), code, event.call))
         case _:

@@ -135,10 +135,24 @@ class CarrierBounced:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The addressee opened the message in the box (L12)."""
+    """The addressee opened the message in the box (L12); not `exact`: at this moment or before."""
 
     channel: str
     at: datetime
+    source: TimeSource = TimeSource.OTHER_SIDE
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NotOpened:
+    """A box was asked, and does not say that the message was opened; `code` where it could not say at all.
+
+    `final`: it cannot be asked any more, because the content that names the addressee was erased.
+    """
+
+    channel: str
+    code: str = ""
+    final: bool = False
 
 
 # ---- the notice ---------------------------------------------------------------------------------------------------
@@ -335,6 +349,7 @@ Event = (
     | PlacementAbsent
     | CarrierBounced
     | Opened
+    | NotOpened
     | NoticeSent
     | NoticeBounced
     | BurstSuspected

@@ -182,6 +182,10 @@ class Placement:
     code: str | None = None
     checked_at: datetime | None = None
     notice: Notice | None = None
+    opened_at: datetime | None = None
+    """When the box says that it was opened (L12)."""
+    readings: int = 0
+    """How often the box was asked whether it was opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,6 +404,11 @@ def placement_part(channel: str) -> str:
 def notice_part(channel: str) -> str:
     """Name the part of a delivery that tells of the placement in this channel."""
     return f"notice/{channel}"
+
+
+def reading_part(channel: str) -> str:
+    """Name the part of a delivery that asks whether it was opened in this channel."""
+    return f"reading/{channel}"
 
 
 def letter_part(index: int) -> str:

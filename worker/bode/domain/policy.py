@@ -59,6 +59,8 @@ class Channel:
     repeat_is_recognised: bool = False
     can_lookup: bool = False
     can_check: bool = False
+    read_times: bool = False
+    """The box says whether a message was opened."""
     addressees: frozenset[AddresseeKind] = frozenset(AddresseeKind)
 
 
@@ -109,6 +111,17 @@ class Policy:
     """When a result that does not come is shown to a person; never a guess."""
     reachability_valid: timedelta = timedelta(days=7)
     """How old a box's answer about an addressee may be (L1)."""
+
+    read_polls: tuple[timedelta, ...] = (
+        timedelta(hours=1),
+        timedelta(hours=6),
+        timedelta(days=1),
+        timedelta(days=2),
+        timedelta(days=4),
+    )
+    """When a box that keeps it is asked whether a message was opened (L12): about a dozen questions a message."""
+    read_within: timedelta = timedelta(days=42)
+    """How long after accessibility it is asked: six weeks, the usual term."""
 
     print_retries: tuple[timedelta, ...] = (timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
     posting_overdue: timedelta = timedelta(days=5)

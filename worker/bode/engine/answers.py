@@ -39,6 +39,15 @@ def of_box(
             assert_never(answer)
 
 
+def of_reading(channel: str, reading: contract.Reading) -> ev.Opened | ev.NotOpened:
+    """Give the event of a box's word on whether a message was opened; a time nobody can place is no time."""
+    if not reading.opened:
+        return ev.NotOpened(channel, reading.code)
+    if reading.at is None or reading.at.tzinfo is None:
+        return ev.NotOpened(channel, "time_without_zone")
+    return ev.Opened(channel, reading.at, ev.TimeSource(reading.source), reading.exact)
+
+
 def of_notifier(channel: str, answer: contract.Answer, rules: RuleBook, *, text_sha256: str, template: str) -> ev.Event:
     """Give the event of a notifier's answer about one notice."""
     match answer:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from math import isfinite
 from typing import TypeVar, assert_never
 from uuid import UUID, uuid5
@@ -95,6 +96,8 @@ class Calls:
                 await self._notify(work, outcome)
             case Action.PRINT:
                 await self._print(work, outcome)
+            case Action.READ:
+                await self._read(lane, work, outcome)
             case Action.WATCH:
                 # Nothing to call: such a step has no due time and is never claimed.
                 outcome.events += [(item.leased, ev.ClockStruck(item.leased.part)) for item in work]
@@ -158,6 +161,32 @@ class Calls:
         if code:
             log.error("call.raised", lane=lane, action=Action.CHECK, items=len(who), error=code)
             return [contract.Reachability(None, self._parts.clock.now(), code)] * len(who)
+        return found
+
+    async def _read(self, lane: str, work: list[Work], outcome: Outcome) -> None:
+        groups = list(_batched(work, self._parts.bulk(lane)))
+        found = await asyncio.gather(*(self._ask_readings(lane, group) for group in groups))
+        for item, reading in zip((item for group in groups for item in group), chain(*found), strict=True):
+            outcome.events.append((item.leased, answers.of_reading(lane, reading)))
+
+    async def _ask_readings(self, lane: str, items: Sequence[Work]) -> Sequence[contract.Reading]:
+        """Ask what was opened; a question that failed, in whatever way, is asked again later."""
+        box = self._parts.boxes[lane]
+        asked = [self._box_message(lane, item) for item in items]
+        code, found = "not_offered", list[contract.Reading]()
+        if isinstance(box, contract.TellsReading):
+            try:
+                async with asyncio.timeout(self._limit):
+                    found = list(await box.readings(messages=asked))
+                code = "adapter_miscounted"
+            except Exception as error:  # noqa: BLE001 - as for any call
+                code = type(error).__name__
+        if len(found) != len(items):
+            log.error("call.raised", lane=lane, action=Action.READ, items=len(items), error=code)
+            return [contract.Reading(None, code=code)] * len(items)
+        silent = Counter(reading.code for reading in found if reading.opened is None)
+        if silent:
+            log.warning("reading.not_told", lane=lane, codes=dict(silent))
         return found
 
     async def _place(self, lane: str, action: Action, work: list[Work], outcome: Outcome) -> None:

@@ -345,6 +345,8 @@ def _not_known(item: Leased, now: datetime) -> ev.Event:
             return ev.ReachabilityChecked(name, None, now, code)
         case "placement":
             return ev.PlacementUnknown(name, code, call, item.called_at)
+        case "reading":
+            return ev.NotOpened(name, code)
         case "letter":
             return ev.LetterUnknown(int(name), code, call)
         case _:
@@ -357,6 +359,8 @@ def _cannot(item: Leased) -> ev.Event:
     match kind:
         case "placement":
             return ev.PlacementRefused(name, "content_gone", ev.RefusalKind.UNRECOGNISED)
+        case "reading":
+            return ev.NotOpened(name, "content_gone", final=True)
         case "letter":
             return ev.LetterRefused(int(name), "content_gone")
         case _:

@@ -154,6 +154,35 @@ class Reading:
     """The box's own word, where it could not say."""
 
 
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a profile service says of an addressee, as far as it holds for this sender."""
+
+    asked_at: datetime
+    receives: bool | None = None
+    """Whether the addressee wants messages in a box; `None` where nothing is said about it."""
+    receives_since: datetime | None = None
+    consent: str | None = None
+    """The service's own id of that preference, kept for evidence."""
+    email: str | None = field(default=None, repr=False)
+    """A verified address; one that is not verified is none."""
+    email_since: datetime | None = None
+    cached: bool = False
+    """It was asked before, at `asked_at`, and that answer is recent enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoProfile:
+    """A profile service certainly has no profile of this addressee."""
+
+    asked_at: datetime
+    code: str
+
+
+ProfileAnswer = Profile | NoProfile | Refused | Unavailable | Unknown
+"""`Unavailable` and `Unknown`: to be asked again; neither means that there is no profile."""
+
+
 # ------------------------------------------------------------------------------------------------------------ items
 
 
@@ -379,6 +408,15 @@ class Notifier(Adapter, Protocol):
 
     async def notify(self, *, notices: Sequence[NoticeMail]) -> Sequence[Answer]:
         """Send notices; an answer per notice, in the order given."""
+        ...
+
+
+@runtime_checkable
+class ProfileService(Adapter, Protocol):
+    """Knows what addressees said about being reached: consent for a box, and a verified e-mail address."""
+
+    async def profiles(self, *, addressees: Sequence[Identifier], sender: Sender) -> Sequence[ProfileAnswer]:
+        """Tell what holds for messages of this sender, in the order asked. Never changes anything."""
         ...
 
 

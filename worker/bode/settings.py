@@ -204,6 +204,13 @@ class ServiceSettings(_Section):
     settings: dict[str, Any] = {}
 
 
+class ProfileSettings(ServiceSettings):
+    """The profile service, and from when on it seems to know nobody: then its lane stops, and no letters go."""
+
+    missing_share: Annotated[float, Field(gt=0, le=1)] = 0.95
+    missing_least: Annotated[int, Field(ge=5, le=100_000)] = 50
+
+
 class OrganisationSettings(_Section):
     """An administrative body (bestuursorgaan) that sends, by its OIN."""
 
@@ -253,6 +260,7 @@ class Settings(BaseSettings):
     channels: dict[str, ChannelSettings] = {}
     notices: ServiceSettings | None = None
     print: ServiceSettings | None = None
+    profile: ProfileSettings | None = None
     organisations: dict[str, OrganisationSettings] = {}
     policy: PolicySettings = PolicySettings()
     log_format: Literal["json", "console"] = "json"
@@ -394,4 +402,4 @@ def build_policy(settings: Settings, capabilities: Mapping[str, Any]) -> Policy:
         for name, channel in settings.channels.items()
     }
     chosen = {key: value for key, value in settings.policy.model_dump().items() if value is not None}
-    return Policy(channels=channels, is_holiday=holidays(), **chosen)
+    return Policy(channels=channels, is_holiday=holidays(), has_profile=settings.profile is not None, **chosen)

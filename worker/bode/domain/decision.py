@@ -19,6 +19,8 @@ Detail = Mapping[str, DetailValue]
 class Action(StrEnum):
     """What a worker does for a step."""
 
+    PROFILE = "profile"
+    """Ask the profile service what the addressee wants."""
     CHECK = "check"
     """Ask a box whether the addressee is reachable."""
     PLACE = "place"

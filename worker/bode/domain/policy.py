@@ -72,6 +72,9 @@ class Policy:
     is_holiday: IsHoliday
     notice_lane: str = "kennisgeving"
     print_lane: str = "print"
+    profile_lane: str = "profiel"
+    has_profile: bool = False
+    """Whether this installation has a profile service to ask (L1)."""
 
     notice_within: timedelta = timedelta(hours=48)
     """The law's own term (L3): a setting only so that a test can see it used."""
@@ -104,7 +107,7 @@ class Policy:
     )
     """Waits after a box said: not now (L6)."""
     placement_patience: timedelta = timedelta(hours=72)
-    """How long one channel is tried before the next is taken (L6)."""
+    """How long one channel is tried before the next is taken (L6), and the profile service before a person looks."""
     result_polls: tuple[timedelta, ...] = (timedelta(minutes=2), timedelta(minutes=5), timedelta(minutes=15))
     """When a box that takes messages in first is asked for the result."""
     result_overdue: timedelta = timedelta(hours=24)

@@ -27,6 +27,7 @@ from bode.domain.terms import last_day, legal_day
 from bode.engine import answers
 from bode.engine.mail_health import Address
 from bode.engine.parts import Organisation, Parts
+from bode.engine.profile_guard import ProfileGuard
 from bode.engine.return_path import Carries, Token
 from bode.store.messages import StoredLetter
 from bode.store.steps import Leased
@@ -76,6 +77,7 @@ class Calls:
         """Take the adapters, composers and rules."""
         self._parts = parts
         self._limit = parts.lease_seconds * 0.75
+        self._profile_guard = ProfileGuard(parts.profile_limits)
 
     async def make(self, lane: str, work: Sequence[Work]) -> Outcome:
         """Make the calls of a chunk of one lane."""
@@ -90,6 +92,8 @@ class Calls:
         match action:
             case Action.CHECK:
                 await self._check(lane, work, outcome)
+            case Action.PROFILE:
+                await self._ask_profile(lane, work, outcome)
             case Action.PLACE | Action.LOOKUP:
                 await self._place(lane, action, work, outcome)
             case Action.NOTIFY:
@@ -161,6 +165,35 @@ class Calls:
         if code:
             log.error("call.raised", lane=lane, action=Action.CHECK, items=len(who), error=code)
             return [contract.Reachability(None, self._parts.clock.now(), code)] * len(who)
+        return found
+
+    async def _ask_profile(self, lane: str, work: list[Work], outcome: Outcome) -> None:
+        by_sender: dict[str, list[Work]] = {}
+        for item in work:
+            by_sender.setdefault(item.message.sender, []).append(item)
+        groups = [group for items in by_sender.values() for group in _batched(items, self._parts.bulk(lane))]
+        found = await asyncio.gather(*(self._profiles(lane, group) for group in groups))
+        given = self._profile_guard.weigh(list(chain(*found)))
+        outcome.events += [
+            (item.leased, answers.of_profile(answer))
+            for item, answer in zip((item for group in groups for item in group), given, strict=True)
+        ]
+
+    async def _profiles(self, lane: str, items: Sequence[Work]) -> Sequence[contract.ProfileAnswer]:
+        """Ask what addressees said; a question that failed, in whatever way, is asked again later."""
+        sender, service = _sender(self._parts.organisations[items[0].message.sender]), self._parts.profile
+        if service is None:
+            # It was taken out of the configuration while messages waited for it.
+            return [contract.Unavailable("not_configured")] * len(items)
+        try:
+            async with asyncio.timeout(self._limit):
+                found = await service.profiles(addressees=[_identifier(item.message) for item in items], sender=sender)
+            code = "adapter_miscounted" if len(found) != len(items) else ""
+        except Exception as error:  # noqa: BLE001 - as for any call
+            found, code = (), type(error).__name__
+        if code:
+            log.error("call.raised", lane=lane, action=Action.PROFILE, items=len(items), error=code)
+            return [contract.Unavailable(code)] * len(items)
         return found
 
     async def _read(self, lane: str, work: list[Work], outcome: Outcome) -> None:

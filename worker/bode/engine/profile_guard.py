@@ -6,9 +6,12 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import structlog
 from prometheus_client import Counter
 
 from bode_adapters.contract import NoProfile, Profile, ProfileAnswer, RefusalKind, Refused
+
+log = structlog.get_logger()
 
 ASKED = Counter("bode_profile_answers_total", "Answers of the profile service, by what they say.", ["answer"])
 
@@ -36,11 +39,14 @@ class ProfileGuard:
         """
         for answer in answers:
             ASKED.labels(_word(answer)).inc()
+            if isinstance(answer, Refused):
+                log.error("profile.refused", code=answer.code, kind=answer.kind)
             if isinstance(answer, NoProfile) or (isinstance(answer, Profile) and not answer.cached):
                 self._missing.append(isinstance(answer, NoProfile))
         if not self._jumps():
             return list(answers)
         self._missing.clear()
+        log.error("profile.missing_jump", least=self._limits.missing_least, share=self._limits.missing_share)
         jump = Refused("missing_jump", RefusalKind.CONFIGURATION, "the profile service suddenly knows nobody")
         return [jump if isinstance(answer, NoProfile) else answer for answer in answers]
 

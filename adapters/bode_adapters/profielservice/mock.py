@@ -91,9 +91,18 @@ class MockProfielservice:
     ) -> None:
         """Have a profile with one preference and one address, said in general."""
         now = _time(self.clock())
-        times = {"createdAt": now, "lastUpdated": now, "scopes": []}
-        wish = {"id": str(uuid4()), "voorkeurType": "OntvangViaBerichtenbox", "waarde": receives} | times
-        contact = {"id": str(uuid4()), "type": "Email", "waarde": email, "isGeverifieerd": verified} | times
+        times: dict[str, Any] = {"createdAt": now, "lastUpdated": now, "scopes": []}
+        wish: dict[str, Any] = {
+            "id": str(uuid4()),
+            "voorkeurType": "OntvangViaBerichtenbox",
+            "waarde": receives,
+        } | times
+        contact: dict[str, Any] = {
+            "id": str(uuid4()),
+            "type": "Email",
+            "waarde": email,
+            "isGeverifieerd": verified,
+        } | times
         self.parties[kind, number] = msgspec.convert(
             {
                 "identificatieType": kind,

@@ -140,6 +140,49 @@ class Reachability:
     code: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Whether the addressee opened a message in the box; `opened=None` where the box could not say now."""
+
+    opened: bool | None
+    at: datetime | None = None
+    """When, where it was opened: the box's own time, or where it has none the time of the question."""
+    source: TimeSource = TimeSource.OTHER_SIDE
+    exact: bool = True
+    """False: it was opened at this moment or before, as with a box that keeps the time of the last change only."""
+    code: str = ""
+    """The box's own word, where it could not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a profile service says of an addressee, as far as it holds for this sender."""
+
+    asked_at: datetime
+    receives: bool | None = None
+    """Whether the addressee wants messages in a box; `None` where nothing is said about it."""
+    receives_since: datetime | None = None
+    consent: str | None = None
+    """The service's own id of that preference, kept for evidence."""
+    email: str | None = field(default=None, repr=False)
+    """A verified address; one that is not verified is none."""
+    email_since: datetime | None = None
+    cached: bool = False
+    """It was asked before, at `asked_at`, and that answer is recent enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoProfile:
+    """A profile service certainly has no profile of this addressee."""
+
+    asked_at: datetime
+    code: str
+
+
+ProfileAnswer = Profile | NoProfile | Refused | Unavailable | Unknown
+"""`Unavailable` and `Unknown`: to be asked again; neither means that there is no profile."""
+
+
 # ------------------------------------------------------------------------------------------------------------ items
 
 
@@ -277,6 +320,8 @@ class Capabilities:
     """`lookup` can find an item by its receipt or, without one, by our id."""
     can_check: bool = False
     """`check` tells whether an addressee is reachable."""
+    read_times: bool = False
+    """It is a `TellsReading`: the box says whether a message was opened."""
     addressees: frozenset[IdentifierKind] = frozenset(IdentifierKind)
     max_subject: int | None = None
     """Characters."""
@@ -351,11 +396,29 @@ class Box(Adapter, Protocol):
 
 
 @runtime_checkable
+class TellsReading(Box, Protocol):
+    """A box that says whether its messages were opened (Awb 2:25): one that declares `read_times`."""
+
+    async def readings(self, *, messages: Sequence[BoxMessage]) -> Sequence[Reading]:
+        """Tell of messages placed before whether they were opened, in the order given. Never changes anything."""
+        ...
+
+
+@runtime_checkable
 class Notifier(Adapter, Protocol):
     """Tells addressees that a message waits for them."""
 
     async def notify(self, *, notices: Sequence[NoticeMail]) -> Sequence[Answer]:
         """Send notices; an answer per notice, in the order given."""
+        ...
+
+
+@runtime_checkable
+class ProfileService(Adapter, Protocol):
+    """Knows what addressees said about being reached: consent for a box, and a verified e-mail address."""
+
+    async def profiles(self, *, addressees: Sequence[Identifier], sender: Sender) -> Sequence[ProfileAnswer]:
+        """Tell what holds for messages of this sender, in the order asked. Never changes anything."""
         ...
 
 

@@ -24,6 +24,7 @@ from bode.engine.inbound import Inbound
 from bode.engine.lanes import Lanes
 from bode.engine.mail_health import MailHealth, Providers
 from bode.engine.parts import Organisation, Parts
+from bode.engine.profile_guard import ProfileLimits
 from bode.engine.return_path import ReturnPath
 from bode.engine.sequencer import Sequencer
 from bode.engine.sweeper import Sweeper
@@ -37,7 +38,7 @@ from bode.store.database import Database
 from bode.store.evidence_keys import read_keyring
 from bode.store.log_folder import LogFolder
 from bode.store.vault import Vault, read_key_file
-from bode_adapters.contract import Adapter, Box, Notifier, PrintService, SettingError
+from bode_adapters.contract import Adapter, Box, Notifier, PrintService, ProfileService, SettingError, TellsReading
 from bode_ops.bounce_routes import BounceRoutes
 
 
@@ -62,7 +63,8 @@ class Application:
     @property
     def adapters(self) -> tuple[Adapter, ...]:
         """All adapters, to open and close."""
-        return (*self.parts.boxes.values(), self.parts.notifier, self.parts.printer)
+        own = (self.parts.notifier, self.parts.printer)
+        return (*self.parts.boxes.values(), *own, *((self.parts.profile,) if self.parts.profile is not None else ()))
 
     async def open_adapters(self) -> None:
         """Open every adapter, in the loop that will make their calls."""
@@ -93,11 +95,17 @@ def build(settings: Settings) -> Application:
     notifier = _adapter("notices", settings.notices.adapter, settings.notices.settings, Notifier, clock)
     printer = _adapter("print", settings.print.adapter, settings.print.settings, PrintService, clock)
     for name, channel in settings.channels.items():
+        if boxes[name].capabilities.read_times and not isinstance(boxes[name], TellsReading):
+            raise ConfigError(f"configuration: channels.{name}.adapter declares read_times and has no readings()")
         if channel.kind == "box":
             try:
                 typed_address(channel.url)
             except ValueError as error:
                 raise ConfigError(f"configuration: channels.{name}.url: {error}") from error
+    profile, profile_limits = None, ProfileLimits()
+    if settings.profile is not None:
+        profile = _adapter("profile", settings.profile.adapter, settings.profile.settings, ProfileService, clock)
+        profile_limits = ProfileLimits(settings.profile.missing_share, settings.profile.missing_least)
     policy = build_policy(settings, {name: box.capabilities for name, box in boxes.items()})
     parts = Parts(
         database=database,
@@ -107,6 +115,8 @@ def build(settings: Settings) -> Application:
         boxes=boxes,
         notifier=notifier,
         printer=printer,
+        profile=profile,
+        profile_limits=profile_limits,
         notice_composer=NoticeComposer(config_folder() / "notices"),
         letter_composer=LetterComposer(config_folder() / "letters"),
         rules=bounce_rules(),

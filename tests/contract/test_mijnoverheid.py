@@ -53,7 +53,6 @@ SENDER = Sender(
 )
 SETTINGS: dict[str, object] = {
     "base_url": "http://127.0.0.1:1",
-    "allow_plain_http": True,
     "api_key": API_KEY,
     "leverancier_oin": "00000003564624920000",
     "timeout_seconds": 0.3,
@@ -163,21 +162,13 @@ def test_a_required_setting_is_named(missing: str) -> None:
         ("concurrency", 101),
         ("concurrency", 1.5),
         ("concurrency", True),
-        ("allow_plain_http", "ja"),
+        ("allow_http", "ja"),
     ],
 )
 def test_a_setting_out_of_bounds_is_named(key: str, value: object) -> None:
     with pytest.raises(SettingError) as error:
         MijnOverheidSettings.read(SETTINGS | {key: value})
     assert error.value.key == key
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
-def test_plain_http_is_for_this_machine_and_only_when_allowed(host: str) -> None:
-    plain = SETTINGS | {"base_url": f"http://{host}:8080"}
-    MijnOverheidSettings.read(plain)
-    with pytest.raises(SettingError, match="https"):
-        MijnOverheidSettings.read(plain | {"allow_plain_http": False})
 
 
 @pytest.mark.parametrize("settings", [{"api_key": "GEHEIM met blanco"}, {"api_kye": "GEHEIM"}, {"api_key": ["GEHEIM"]}])
@@ -414,7 +405,7 @@ async def test_the_rest_of_a_batch_goes_on_and_a_repeat_has_the_same_members() -
         (404, RefusalKind.CONFIGURATION),
         (405, RefusalKind.CONFIGURATION),
         (413, RefusalKind.CONFIGURATION),
-        (302, RefusalKind.UNRECOGNISED),
+        (302, RefusalKind.CONFIGURATION),
         (418, RefusalKind.UNRECOGNISED),
         (408, Unavailable),
         (429, Unavailable),

@@ -482,7 +482,8 @@ async def make_app(shared) -> AsyncIterator[Callable[..., Awaitable[App]]]:
         box = beside.box if beside else MemoryBox(clock=clock.now)
         other = beside.other_box if beside else MemoryBox(clock=clock.now, capabilities=BOX_ONLY_SEARCHED)
         mail = beside.mail if beside else MemoryBox(clock=clock.now, capabilities=MAIL)
-        chosen = Policy(channels={channel.name: channel for channel in CHANNELS}, is_holiday=shared.holidays, **policy)
+        channels = {channel.name: channel for channel in CHANNELS}
+        chosen = Policy(**({"channels": channels, "is_holiday": shared.holidays} | dict(policy)))
         made_parts = Parts(
             database=database,
             vault=vault,

@@ -258,6 +258,13 @@ class ServiceSettings(_Section):
     settings: dict[str, Any] = {}
 
 
+class ProfileSettings(ServiceSettings):
+    """The profile service, and from when on it seems to know nobody: then its lane stops, and no letters go."""
+
+    missing_share: Annotated[float, Field(gt=0, le=1)] = 0.95
+    missing_least: Annotated[int, Field(ge=5, le=100_000)] = 50
+
+
 class OrganisationSettings(_Section):
     """An administrative body (bestuursorgaan) that sends, by its OIN."""
 
@@ -283,6 +290,8 @@ class PolicySettings(_Section):
     result_polls: Waits | None = None
     result_overdue: Wait | None = None
     reachability_valid: Wait | None = None
+    read_polls: Waits | None = None
+    read_within: Wait | None = None
     print_retries: Waits | None = None
     posting_overdue: Wait | None = None
 
@@ -306,6 +315,7 @@ class Settings(BaseSettings):
     channels: dict[str, ChannelSettings] = {}
     notices: ServiceSettings | None = None
     print: ServiceSettings | None = None
+    profile: ProfileSettings | None = None
     organisations: dict[str, OrganisationSettings] = {}
     policy: PolicySettings = PolicySettings()
     log_format: Literal["json", "console"] = "json"
@@ -443,9 +453,10 @@ def build_policy(settings: Settings, capabilities: Mapping[str, Any]) -> Policy:
             repeat_is_recognised=capabilities[name].repeat_is_recognised,
             can_lookup=capabilities[name].can_lookup,
             can_check=capabilities[name].can_check,
+            read_times=capabilities[name].read_times,
             addressees=frozenset(AddresseeKind(kind) for kind in capabilities[name].addressees),
         )
         for name, channel in settings.channels.items()
     }
     chosen = {key: value for key, value in settings.policy.model_dump().items() if value is not None}
-    return Policy(channels=channels, is_holiday=holidays(), **chosen)
+    return Policy(channels=channels, is_holiday=holidays(), has_profile=settings.profile is not None, **chosen)

@@ -12,6 +12,7 @@ from bode_adapters.contract import (
     Answer,
     BoxMessage,
     Placed,
+    Reading,
     RefusalKind,
     Refused,
     TimeSource,
@@ -72,6 +73,15 @@ def stored(found: wire.Opgeslagen, message: BoxMessage, *, now: datetime, alread
     if message.publish_at is not None:
         at = max(at, message.publish_at)
     return Placed(at=at, source=source, receipt=found.bericht_id, already=already)
+
+
+def read(found: wire.Opgeslagen, *, now: datetime) -> Reading:
+    """Tell whether a message was opened (L12). The store keeps one time, of the last change: opened then or before."""
+    if found.status is None or not found.status.gelezen:
+        return Reading(opened=False)
+    at = moment_of(found.status.gewijzigd)
+    source = TimeSource.OTHER_SIDE if at is not None else TimeSource.OUR_CLOCK
+    return Reading(opened=True, at=at or now, source=source, exact=False)
 
 
 def _problem_type(response: httpx.Response) -> str | None:

@@ -1,16 +1,17 @@
 """The box adapter for a portal on the FBS message store."""
 
 import asyncio
-import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final, Self, TypeVar
+from typing import ClassVar, Final, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
 import msgspec
 
+from bode_adapters.connection import Connection
 from bode_adapters.contract import (
     Absent,
     Answer,
@@ -21,13 +22,15 @@ from bode_adapters.contract import (
     IdentifierKind,
     Placed,
     Reachability,
+    Reading,
+    RefusalKind,
+    Refused,
     Sender,
-    SettingError,
     Unavailable,
     Unknown,
 )
 from bode_adapters.mijndomein import answers, limits, wire
-from bode_adapters.rest import HIDDEN, SettingsTable, moment_of, new_client, send, written
+from bode_adapters.rest import SettingsTable, moment_of, send, written
 
 _Found = TypeVar("_Found")
 _ShelfName = tuple[str, IdentifierKind, str]
@@ -39,51 +42,23 @@ _PAGE_SIZE: Final = 100
 _EARLIER: Final = timedelta(minutes=15)
 """How long before `since` a message found may have been received: clocks differ, and `since` may be when a call was
 given up rather than when it was made."""
-_HEADER_NAME: Final = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]+")
-_HEADER_VALUE: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
-_OURS: Final = frozenset({
-    "accept",
-    "authorization",
-    "connection",
-    "content-length",
-    "content-type",
-    "host",
-    "transfer-encoding",
-    "x-ontvanger",
-})  # fmt: skip
-
-_CAPABILITIES: Final = Capabilities(
-    bulk=100,
-    repeat_is_recognised=False,
-    can_lookup=True,
-    addressees=frozenset({IdentifierKind.BSN, IdentifierKind.KVK, IdentifierKind.RSIN}),
-    max_subject=limits.SUBJECT,
-    max_text=limits.TEXT,
-)
 
 
 @dataclass(frozen=True, slots=True)
 class MijnDomeinSettings:
     """The adapter's table in the configuration, checked."""
 
-    base_url: httpx.URL
-    """With the version in it: the contract's is `/api/v1`."""
+    connection: Connection
+    """With the version in `base_url`: the contract's is `/api/v1`."""
     token: str | None = field(repr=False)
-    timeout_seconds: float
-    concurrency: int
-    headers: Mapping[str, str] = field(repr=False)
-    """Sent with every call, for a gateway in front of the store; may hold secrets."""
 
     @classmethod
     def read(cls, settings: Mapping[str, object]) -> Self:
         """Check a table whole; raises `SettingError`."""
         table = SettingsTable(settings)
         checked = cls(
-            base_url=table.base_url(),
+            connection=Connection.read(table, reserved={"x-ontvanger"}),
             token=table.optional_secret("token"),
-            timeout_seconds=table.seconds("timeout_seconds", default=30, at_most=300),
-            concurrency=table.count("concurrency", default=10, at_most=100),
-            headers=_headers(table.table("headers")),
         )
         table.finish()
         return checked
@@ -101,6 +76,9 @@ class MijnDomeinBox:
     still storing (so wait longer than the time-out before believing `Absent`), and one that the addressee deleted.
     """
 
+    ADDRESSEES: ClassVar[frozenset[IdentifierKind]] = frozenset(IdentifierKind)
+    """The kinds of number this portal has accounts for; nobody else's message is sent to it."""
+
     def __init__(
         self, settings: MijnDomeinSettings, *, clock: Clock, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
@@ -117,21 +95,23 @@ class MijnDomeinBox:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Every kind of number; a repeat is not recognised, a search is possible."""
-        return _CAPABILITIES
+        """A repeat is not recognised, a search is possible, and the store says what was opened."""
+        return Capabilities(
+            bulk=100,
+            repeat_is_recognised=False,
+            can_lookup=True,
+            read_times=True,
+            addressees=self.ADDRESSEES,
+            max_subject=limits.SUBJECT,
+            max_text=limits.TEXT,
+        )
 
     async def open(self) -> None:
         """Make the client; connections are made when they are needed, and kept."""
-        headers = dict(self._settings.headers) | {"Accept": "application/json, application/problem+json"}
+        headers = {"Accept": "application/json, application/problem+json"}
         if self._settings.token is not None:
             headers["Authorization"] = f"Bearer {self._settings.token}"
-        self._client = new_client(
-            self._settings.base_url,
-            headers=headers,
-            timeout_seconds=self._settings.timeout_seconds,
-            connections=self._settings.concurrency,
-            transport=self._transport,
-        )
+        self._client = self._settings.connection.client(headers=headers, transport=self._transport)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -153,15 +133,51 @@ class MijnDomeinBox:
 
         A question that fails says nothing about the message: `Unknown`, never `Absent` or `Unavailable`.
         """
+        sought = [message for message in messages if message.receipt is None and self._refusal(message) is None]
+        searches = self._shelves(sought)
+        return await asyncio.gather(*(self._find(message, searches) for message in messages))
+
+    async def readings(self, *, messages: Sequence[BoxMessage]) -> Sequence[Reading]:
+        """Tell what was opened, in order: one list for all messages of an addressee, a single one by its id.
+
+        The list would show everything else that the addressee has, so it is asked for only where it saves calls.
+        """
+        shared = Counter(_shelf_name(message) for message in messages if message.receipt is not None)
+        searches = self._shelves([message for message in messages if shared[_shelf_name(message)] > 1])
+        return await asyncio.gather(*(self._reading(message, searches) for message in messages))
+
+    def _shelves(self, messages: Sequence[BoxMessage]) -> Mapping[_ShelfName, asyncio.Future[_Shelf]]:
+        """Begin a search for each addressee and sender, once."""
         searches: dict[_ShelfName, asyncio.Future[_Shelf]] = {}
         for message in messages:
             name = _shelf_name(message)
-            if message.receipt is None and limits.over_limit(message) is None and name not in searches:
+            if name not in searches:
                 searches[name] = asyncio.ensure_future(self._list(message))
-        return await asyncio.gather(*(self._find(message, searches) for message in messages))
+        return searches
+
+    async def _reading(self, message: BoxMessage, searches: Mapping[_ShelfName, asyncio.Future[_Shelf]]) -> Reading:
+        if message.receipt is None:
+            return Reading(opened=None, code="no_receipt")
+        found: wire.Opgeslagen | Unknown
+        if (search := searches.get(_shelf_name(message))) is not None:
+            shelf = await search
+            found = shelf if isinstance(shelf, Unknown) else _by_id(shelf, message.receipt)
+        else:
+            found = await self._get(f"/berichten/{quote(message.receipt, safe='')}", message, {}, wire.Opgeslagen)
+        if isinstance(found, Unknown):
+            # Also when it is gone: the addressee deleted it, which is not the same as having read it.
+            return Reading(opened=None, code=found.code)
+        return answers.read(found, now=self._clock())
+
+    def _refusal(self, message: BoxMessage) -> Refused | None:
+        """Give why a message is never sent here, if it is not; the same message always gets the same answer."""
+        if message.addressee.kind not in self.ADDRESSEES:
+            text = f"this box has no accounts for a {message.addressee.kind}"
+            return Refused("limiet:addressee_kind", RefusalKind.ADDRESSEE, text)
+        return limits.over_limit(message)
 
     async def _place(self, message: BoxMessage) -> Answer:
-        refusal = limits.over_limit(message)
+        refusal = self._refusal(message)
         if refusal is not None:
             return refusal
         request = self._opened.build_request(
@@ -182,7 +198,7 @@ class MijnDomeinBox:
         return answers.stored(found, message, now=self._clock(), already=False)
 
     async def _find(self, message: BoxMessage, searches: Mapping[_ShelfName, asyncio.Future[_Shelf]]) -> Answer:
-        refusal = limits.over_limit(message)
+        refusal = self._refusal(message)
         if refusal is not None:
             # Never sent, for this very reason.
             return refusal
@@ -239,7 +255,7 @@ class MijnDomeinBox:
         request = self._opened.build_request("GET", path, params=query, headers={"X-Ontvanger": ontvanger})
         response = await send(self._opened, request)
         match response:
-            case Unavailable(code=code):
+            case Unavailable(code=code) | Refused(code=code):
                 return Unknown(code)
             case Unknown():
                 return response
@@ -278,6 +294,10 @@ def _shelf_name(message: BoxMessage) -> _ShelfName:
     return message.sender.oin, message.addressee.kind, message.addressee.number
 
 
+def _by_id(shelf: Sequence[wire.Opgeslagen], receipt: str) -> wire.Opgeslagen | Unknown:
+    return next((found for found in shelf if found.bericht_id == receipt), Unknown("not_in_list"))
+
+
 def _may_be(found: wire.Opgeslagen, message: BoxMessage) -> bool:
     """Say whether a listed message can be this one, by sender and time.
 
@@ -288,14 +308,3 @@ def _may_be(found: wire.Opgeslagen, message: BoxMessage) -> bool:
         return False
     received = moment_of(found.ontvangen)
     return message.since is None or received is None or received >= message.since - _EARLIER
-
-
-def _headers(table: Mapping[str, object]) -> Mapping[str, str]:
-    checked: dict[str, str] = {}
-    for name, value in table.items():
-        if not _HEADER_NAME.fullmatch(name) or name.lower() in _OURS:
-            raise SettingError(f"headers.{name}", HIDDEN, "a header name, and not one that this adapter sets itself")
-        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-            raise SettingError(f"headers.{name}", HIDDEN, "a text of visible ASCII characters and blanks")
-        checked[name] = value
-    return checked

@@ -18,17 +18,18 @@ import base64
 import binascii
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID, uuid4, uuid5
 
 import msgspec
-from litestar import Litestar, Request, Response, delete, get, post
+from litestar import Litestar, Request, Response, delete, get, patch, post
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
-from bode_adapters.contract import Clock
+from bode_adapters.contract import Clock, IdentifierKind
 from bode_adapters.serving import Misbehaviour, Order, broken_off, keep_silent
 
 _VERSION: Final = "0.2.0"
@@ -73,6 +74,13 @@ class BerichtAanleverenRequest(msgspec.Struct, forbid_unknown_fields=True):
     bijlagen: list[BijlageAanleverenRequest] = []
 
 
+class BerichtStatusPatch(msgspec.Struct, forbid_unknown_fields=True):
+    """Schema BerichtStatusPatch; by the contract null and absent are the same."""
+
+    gelezen: bool | None = None
+    map: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None
+
+
 @dataclass(slots=True)
 class Bericht:
     """A stored message."""
@@ -81,6 +89,18 @@ class Bericht:
     request: BerichtAanleverenRequest
     received: datetime
     deleted: bool = False
+    read: bool = False
+    folder: str | None = None
+    changed: datetime | None = None
+    """When the addressee last did something with it; there is no status before that."""
+
+    @property
+    def status(self) -> dict[str, object]:
+        """What the addressee did, as the field that the contract leaves out when there is nothing."""
+        if self.changed is None:
+            return {}
+        folder = {"map": self.folder} if self.folder is not None else {}
+        return {"status": {"gelezen": self.read, **folder, "gewijzigdOp": _time(self.changed)}}
 
     @property
     def published(self) -> datetime:
@@ -129,8 +149,11 @@ class Refusal(Exception):  # noqa: N818  it is an answer, not a fault
 class MockMijnDomein:
     """The state of the mock: what it stored, and what it was told to do wrong."""
 
-    def __init__(self, *, clock: Clock, token: str | None, text_in_list: bool) -> None:
+    def __init__(
+        self, *, clock: Clock, token: str | None, text_in_list: bool, addressees: Collection[IdentifierKind]
+    ) -> None:
         self.clock = clock
+        self.addressees = addressees
         self.token = token
         self.text_in_list = text_in_list
         self.berichten: dict[str, Bericht] = {}
@@ -162,15 +185,21 @@ class MockMijnDomein:
         return list(placements.values())
 
 
-def create_mock(*, clock: Clock, token: str | None = None, text_in_list: bool = True) -> Litestar:
+def create_mock(
+    *,
+    clock: Clock,
+    token: str | None = None,
+    text_in_list: bool = True,
+    addressees: Collection[IdentifierKind] = frozenset(IdentifierKind),
+) -> Litestar:
     """Give the mock as an ASGI app; its `MockMijnDomein` is `app.state.mock`, its base address ends in `/api/v1`.
 
     With a `token` calls need it as bearer. The contract says both that a list holds the texts and that it does not:
-    `text_in_list` chooses.
+    `text_in_list` chooses. A message for a kind of number outside `addressees` is refused as `ontvanger-onbekend`.
     """
-    mock = MockMijnDomein(clock=clock, token=token, text_in_list=text_in_list)
+    mock = MockMijnDomein(clock=clock, token=token, text_in_list=text_in_list, addressees=addressees)
     return Litestar(
-        [_deliver, _list, _one, _remove, _attachment, _command, _behave, _placements],
+        [_deliver, _list, _one, _change, _remove, _attachment, _command, _behave, _placements],
         state=State({"mock": mock}, deep_copy=False),
         exception_handlers={Refusal: _refuse, HTTPException: _refuse_path},
         openapi_config=None,
@@ -199,6 +228,8 @@ async def _deliver(request: Request[Any, Any, Any], state: State) -> Response[by
     if (order := mock.misbehaviour.take(ontvangers=numbers, prefixes=_BEFORE_STORING)) is not None:
         kind = order.code or "onbekende-reden" if order.gedrag == "onbekende-code" else order.gedrag
         raise Refusal(422, "as commanded", kind=_TYPES + kind)
+    if delivery.ontvanger.type not in {*mock.addressees, "OIN"}:
+        raise Refusal(422, "this portal has no such accounts", kind=_TYPES + "ontvanger-onbekend")
     bericht = mock.store(delivery)
     order = mock.misbehaviour.take(ontvangers=numbers, prefixes=_AFTER_STORING)
     match order.gedrag if order is not None else None:
@@ -223,8 +254,8 @@ async def _list(request: Request[Any, Any, Any], state: State) -> Response[bytes
     afzender = request.query_params.get("afzender")
     if afzender is not None and not re.fullmatch("[0-9]{20}", afzender):
         raise Refusal(400, "afzender is not an OIN")
-    page = _whole(request, "page", default=0, at_least=0, at_most=10**9)
-    size = _whole(request, "pageSize", default=20, at_least=1, at_most=100)
+    page = _whole_number(request, "page", default=0, at_least=0, at_most=10**9)
+    size = _whole_number(request, "pageSize", default=20, at_least=1, at_most=100)
     shelf = [
         bericht
         for bericht in reversed(mock.berichten.values())
@@ -250,7 +281,28 @@ async def _list(request: Request[Any, Any, Any], state: State) -> Response[bytes
 async def _one(request: Request[Any, Any, Any], state: State) -> Response[bytes]:
     mock = _mock(state)
     _admit(request, mock)
+    return _json(_whole(_of_ontvanger(request, mock)))
+
+
+@patch("/api/v1/berichten/{bericht_id:str}")
+async def _change(request: Request[Any, Any, Any], state: State) -> Response[bytes]:
+    mock = _mock(state)
+    _admit(request, mock)
     bericht = _of_ontvanger(request, mock)
+    if request.content_type[0] != "application/merge-patch+json":
+        raise Refusal(415, "Content-Type is not application/merge-patch+json")
+    try:
+        change = msgspec.json.decode(await request.body(), type=BerichtStatusPatch)
+    except msgspec.MsgspecError as fault:
+        raise Refusal(400, str(fault)) from None
+    bericht.read = bericht.read if change.gelezen is None else change.gelezen
+    bericht.folder = change.map or bericht.folder
+    bericht.changed = mock.clock()
+    return _json(_whole(bericht))
+
+
+def _whole(bericht: Bericht) -> dict[str, object]:
+    """Write a message with its text, the names of its attachments, and what the addressee did."""
     attachments = [
         {
             "bijlageId": identity,
@@ -260,7 +312,7 @@ async def _one(request: Request[Any, Any, Any], state: State) -> Response[bytes]
         }
         for identity, bijlage in bericht.bijlagen.items()
     ]
-    return _json(_head(bericht) | {"inhoud": bericht.request.inhoud, "bijlagen": attachments})
+    return _head(bericht) | {"inhoud": bericht.request.inhoud, "bijlagen": attachments} | bericht.status
 
 
 @delete("/api/v1/berichten/{bericht_id:str}")
@@ -347,7 +399,7 @@ def _misread(mock: MockMijnDomein, ontvanger: str) -> None:
         raise Refusal(order.status, "as commanded", headers=order.headers)
 
 
-def _whole(request: Request[Any, Any, Any], name: str, *, default: int, at_least: int, at_most: int) -> int:
+def _whole_number(request: Request[Any, Any, Any], name: str, *, default: int, at_least: int, at_most: int) -> int:
     value = request.query_params.get(name, str(default))
     if not value.isdecimal() or not at_least <= int(value) <= at_most:
         raise Refusal(400, f"{name} is not a whole number from {at_least} to {at_most}")
@@ -406,7 +458,7 @@ def _head(bericht: Bericht) -> dict[str, object]:
 def _summary(bericht: Bericht, *, with_text: bool) -> dict[str, object]:
     names = [{"bijlageId": identity, "naam": bijlage.naam} for identity, bijlage in bericht.bijlagen.items()]
     text: dict[str, object] = {"inhoud": bericht.request.inhoud} if with_text else {}
-    return _head(bericht) | text | {"aantalBijlagen": len(names), "bijlagen": names}
+    return _head(bericht) | text | {"aantalBijlagen": len(names), "bijlagen": names} | bericht.status
 
 
 def _time(moment: datetime) -> str:

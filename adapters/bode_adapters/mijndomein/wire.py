@@ -29,6 +29,14 @@ class Aanlevering(msgspec.Struct, omit_defaults=True):
     bijlagen: list[Bijlage] = msgspec.field(default_factory=list[Bijlage])
 
 
+class Status(msgspec.Struct):
+    """Schema BerichtStatusInfo: left out until the addressee does something with the message."""
+
+    gelezen: bool = False
+    gewijzigd: str | None = msgspec.field(name="gewijzigdOp", default=None)
+    """Of the last change: also moving it to another folder, and reading it again."""
+
+
 class Opgeslagen(msgspec.Struct):
     """What `leverBerichtAan` and `getBerichtById` give, as far as it says something new.
 
@@ -41,6 +49,7 @@ class Opgeslagen(msgspec.Struct):
     afzender: str | None = None
     inhoud: str | None = None
     """In a list the contract contradicts itself: the operation says that it is left out, the schema that it is in."""
+    status: Status | None = None
 
 
 class Lijst(msgspec.Struct):

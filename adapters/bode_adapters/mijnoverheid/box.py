@@ -12,6 +12,7 @@ from uuid import UUID
 import httpx
 import msgspec
 
+from bode_adapters.connection import Connection
 from bode_adapters.contract import (
     Absent,
     Answer,
@@ -28,7 +29,7 @@ from bode_adapters.contract import (
     Unknown,
 )
 from bode_adapters.mijnoverheid import answers, limits, wire
-from bode_adapters.rest import SettingsTable, by_status, new_client, send, written
+from bode_adapters.rest import SettingsTable, by_status, send, written
 
 _OIN: Final = re.compile(r"[0-9]{20}")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -49,24 +50,20 @@ _CAPABILITIES: Final = Capabilities(
 class MijnOverheidSettings:
     """The adapter's table in the configuration, checked."""
 
-    base_url: httpx.URL
+    connection: Connection
     api_key: str = field(repr=False)
     leverancier_oin: str
     """The OIN that is registered at the Berichtenbox as supplier (BerichtLeverancierID). One per call, so one per
     adapter: bodies with registrations of their own each get a channel of their own."""
-    timeout_seconds: float
-    concurrency: int
 
     @classmethod
     def read(cls, settings: Mapping[str, object]) -> Self:
         """Check a table whole; raises `SettingError`."""
         table = SettingsTable(settings)
         checked = cls(
-            base_url=table.base_url(),
+            connection=Connection.read(table, reserved={"x-api-key", "x-message-id"}),
             api_key=table.secret("api_key"),
             leverancier_oin=table.text("leverancier_oin", needs="an OIN, 20 digits", pattern=_OIN),
-            timeout_seconds=table.seconds("timeout_seconds", default=30, at_most=300),
-            concurrency=table.count("concurrency", default=10, at_most=100),
         )
         table.finish()
         return checked
@@ -114,13 +111,8 @@ class MijnOverheidBox:
 
     async def open(self) -> None:
         """Make the client; connections are made when they are needed, and kept."""
-        self._client = new_client(
-            self._settings.base_url,
-            headers={"X-API-Key": self._settings.api_key, "Accept": "application/json"},
-            timeout_seconds=self._settings.timeout_seconds,
-            connections=self._settings.concurrency,
-            transport=self._transport,
-        )
+        headers = {"X-API-Key": self._settings.api_key, "Accept": "application/json"}
+        self._client = self._settings.connection.client(headers=headers, transport=self._transport)
 
     async def close(self) -> None:
         """Close the connections."""

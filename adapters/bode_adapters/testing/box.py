@@ -38,6 +38,7 @@ from bode_adapters.contract import (
     RefusalKind,
     Refused,
     Sender,
+    TellsReading,
     TimeSource,
     Unavailable,
     Unknown,
@@ -188,6 +189,12 @@ class BoxSuite:
                 Lacks.ADDRESSEES_IT_REFUSES: can.addressees == frozenset(IdentifierKind),
             }
             assert {lack for lack, true in lacking.items() if true} == self.lacks - {Lacks.PUBLICATION}
+
+    async def test_a_box_that_tells_what_was_opened_has_the_suite_for_it(self) -> None:
+        async with self.other_side() as side:
+            assert (
+                side.box.capabilities.read_times == isinstance(self, ReadingSuite) == isinstance(side.box, TellsReading)
+            )
 
     async def test_what_the_box_cannot_do_it_says(self) -> None:
         async with self.other_side() as side:
@@ -471,6 +478,52 @@ class BoxSuite:
             if any(isinstance(answer, Pending) for answer in found):
                 await asyncio.sleep(self.poll_seconds)
         return answers
+
+
+class ReadableSide(OtherSide, Protocol):
+    """An outside system that says what was opened."""
+
+    async def open_as_addressee(self, message: BoxMessage, receipt: str) -> None:
+        """Open a placed message, as its addressee."""
+        ...
+
+
+class ReadingSuite(BoxSuite):
+    """What every box does that declares `read_times`: subclass this instead."""
+
+    def other_side(self) -> AbstractAsyncContextManager[ReadableSide]:
+        """Give a fresh other side, whose addressees can open their messages."""
+        raise NotImplementedError
+
+    async def test_what_was_opened_is_told_in_the_order_asked(self) -> None:
+        async with self.other_side() as side:
+            box = side.box
+            assert isinstance(box, TellsReading)
+            addressee = new_identifier(min(box.capabilities.addressees))
+            shared = self._messages(side, 3, addressee=addressee)
+            messages = [*shared, *self._messages(side, 2)]
+            placed = await self._placed_and_settled(side, messages)
+            asked = [_with_receipt(message, answer) for message, answer in zip(messages, placed, strict=True)]
+            assert [found.opened for found in await box.readings(messages=asked)] == [False] * 5
+            for place in (1, 4):
+                assert asked[place].receipt is not None
+                await side.open_as_addressee(asked[place], str(asked[place].receipt))
+            found = await box.readings(messages=asked)
+            assert [reading.opened for reading in found] == [False, True, False, False, True]
+            assert all((reading.at is not None) == reading.opened for reading in found)
+            assert list(await box.readings(messages=asked)) == list(found)
+
+    async def test_a_question_about_reading_that_fails_says_nothing(self) -> None:
+        async with self.other_side() as side:
+            box = side.box
+            assert isinstance(box, TellsReading)
+            messages = self._messages(side, 2)
+            placed = await self._placed_and_settled(side, messages)
+            asked = [_with_receipt(message, answer) for message, answer in zip(messages, placed, strict=True)]
+            await side.be_busy()
+            assert [found.opened for found in await box.readings(messages=asked)] == [None, None]
+            await side.go_away()
+            assert [found.opened for found in await box.readings(messages=[*asked, messages[0]])] == [None] * 3
 
 
 # ------------------------------------------------------------------------------------------- a mock as the other side

@@ -144,7 +144,7 @@ def summary(known: Known, delivery: Delivery, policy: Policy, *, now: datetime) 
         outcome=Said(OUTCOMES[delivery.outcome], _OUTCOME_WHY.get(delivery.outcome, "")),
         sent=_sent(delivery, legal, policy, names),
         term=_term(delivery, legal, policy),
-        opened=Said(when(delivery.opened_at), "De box meldt dit.", Kind.GOOD) if delivery.opened_at else None,
+        opened=_opened(delivery),
         channels=tuple(_channel_said(placement, policy, names) for placement in delivery.placements),
         clocks=tuple(
             _box_clock(placement, placement.notice, delivery, names, now)
@@ -156,6 +156,13 @@ def summary(known: Known, delivery: Delivery, policy: Policy, *, now: datetime) 
         acts=_acts(known, delivery, legal),
         change=_change(delivery),
     )
+
+
+def _opened(delivery: Delivery) -> Said | None:
+    """L12: when a box says that the message was opened; not all boxes know the exact moment."""
+    if delivery.opened_at is None:
+        return None
+    return Said(when(delivery.opened_at), "Op dat moment of eerder; de box meldt dit.", Kind.GOOD, ("L12",))
 
 
 def _status(delivery: Delivery) -> Said:

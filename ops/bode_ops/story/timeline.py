@@ -201,7 +201,57 @@ def _accepted(scene: _Scene) -> _Told:
     )
 
 
+def _profile(scene: _Scene) -> _Told:
+    """Tell what the profile service said: the consent and the address that what follows rests on."""
+    if not scene.flag("known"):
+        known = f"De profielservice kent deze ontvanger niet{in_brackets(scene.text('code'))}."
+        return _Told("Gevraagd aan de profielservice: geen profiel", sentences(known, scene.follows()), Kind.WARNING)
+    since, words = scene.moment("receives_since"), ""
+    if scene.items("asked"):
+        match scene.event.detail.get("receives"):
+            case True:
+                day = f", sinds {date_words(since.date())}" if since is not None else ""
+                words = f"De ontvanger wil berichten in een berichtenbox{day}."
+            case False:
+                words = "De ontvanger wil geen berichten in een berichtenbox."
+            case _:
+                words = "De ontvanger heeft niet gezegd of hij berichten in een berichtenbox wil. Dan mag het niet."
+    if scene.flag("email_known"):
+        email = "Er is een gecontroleerd e-mailadres voor de kennisgeving."
+    else:
+        email = "Er is geen gecontroleerd e-mailadres." if scene.flag("email_asked") else ""
+    return _Told("Gevraagd aan de profielservice", sentences(words, email, scene.follows()))
+
+
+def _profile_unavailable(scene: _Scene) -> _Told:
+    detail = "Dat is geen nee van de ontvanger. Bode vraagt het later nog eens."
+    return _Told(f"De profielservice gaf geen antwoord{in_brackets(scene.text('code'))}", detail, Kind.WARNING)
+
+
+def _profile_refused(scene: _Scene) -> _Told:
+    codes, kind = in_brackets(scene.text("code")), scene.text("kind")
+    if scene.text("code") == "missing_jump":
+        detail = (
+            "Dat past niet bij wat zij eerder zei. Misschien klopt het adres van de service niet. Het vragen staat "
+            "stil tot de beheerder heeft gekeken. Niemand krijgt hierom een brief."
+        )
+        return _Told(f"De profielservice kent opeens bijna niemand{codes}", detail, Kind.WARNING)
+    if kind == RefusalKind.CONFIGURATION:
+        detail = (
+            "Dit ligt aan ons, niet aan de ontvanger. Het vragen staat stil tot de beheerder het heeft hersteld. "
+            "Niemand krijgt hierom een brief."
+        )
+        return _Told(f"Onze aansluiting op de profielservice klopt niet{codes}", detail, Kind.WARNING)
+    if kind == RefusalKind.DEFECT:
+        detail = "Het vragen staat stil. De beheerder heeft een melding gekregen."
+        return _Told(f"De profielservice weigert de vraag door een fout bij ons{codes}", detail, Kind.BAD)
+    detail = "Bode gokt niet: een medewerker moet kijken."
+    return _Told(f"De profielservice geeft een antwoord dat Bode niet kent{codes}", detail, Kind.BAD)
+
+
 def _preferences(scene: _Scene) -> _Told:
+    if scene.text("origin"):
+        return _profile(scene)
     known: list[str] = []
     for item in scene.items("channels"):
         name, _, rest = str(item).partition(":")
@@ -212,6 +262,8 @@ def _preferences(scene: _Scene) -> _Told:
     opted_out, given_at = scene.moment("opted_out_at"), scene.moment("email_given_at")
     if opted_out is not None:
         email = f"De ontvanger wil geen kennisgevingen, sinds {when(opted_out)}."
+    elif scene.flag("email_from_profile"):
+        email = "Het e-mailadres voor de kennisgeving komt uit de profielservice."
     elif scene.flag("email_known"):
         by = free_text(scene.text("email_given_by"))
         given = f", opgegeven door {by}" if by else ""
@@ -517,9 +569,17 @@ def _reconciled(scene: _Scene) -> _Told:
 
 
 def _opened(scene: _Scene) -> _Told:
-    return _Told(
-        f"Bericht geopend in {scene.box}", "De box meldt dit. De ontvanger heeft het bericht gezien.", Kind.GOOD
+    late = "De box bewaart één tijd: de ontvanger opende het bericht toen of eerder." if scene.flag("at_latest") else ""
+    detail = sentences("De box meldt dit. De ontvanger heeft het bericht gezien.", late)
+    return _Told(f"Bericht geopend in {scene.box}", detail, Kind.GOOD)
+
+
+def _not_seen_opened(scene: _Scene) -> _Told:
+    asked = scene.text("asked")
+    detail = (
+        f"Bode vroeg het {asked} keer en vraagt het niet meer. Dit bewijst niet dat de ontvanger het bericht niet kent."
     )
+    return _Told(f"Niet gezien dat het bericht is geopend in {scene.box}{in_brackets(scene.text('code'))}", detail)
 
 
 def _attention(scene: _Scene) -> _Told:
@@ -594,6 +654,8 @@ def _recorded(scene: _Scene) -> _Told:
 _TELLERS: Mapping[str, Callable[[_Scene], _Told]] = {
     "SubmissionAcceptance": _accepted,
     "preference.snapshot": _preferences,
+    "profile.unavailable": _profile_unavailable,
+    "profile.refused": _profile_refused,
     "channel.decision": _channels,
     "ContentConsignment": _placed,
     "ContentConsignmentFailure": _placement_failed,
@@ -603,6 +665,7 @@ _TELLERS: Mapping[str, Callable[[_Scene], _Told]] = {
     "outcome.unknown": _outcome_unknown,
     "outcome.reconciled": _reconciled,
     "ContentAccessTracking": _opened,
+    "access.not_seen": _not_seen_opened,
     "ConsignmentNotification": _notice_sent,
     "ConsignmentNotificationFailure": _notice_failed,
     "bounce.received": _bounced,

@@ -128,9 +128,13 @@ ATTENTION_REASONS: Mapping[str, str] = {
     AttentionReason.LETTER_REFUSED: "de drukker wil de brief niet drukken",
     AttentionReason.LETTER_RETURNED: "de brief is teruggekomen",
     AttentionReason.POSTING_OVERDUE: "de drukker meldt niet dat de brief op de post is",
+    AttentionReason.PROFILE_UNANSWERED: "de profielservice geeft al lang geen antwoord",
+    AttentionReason.PROFILE_DEFECT: "de profielservice weigert de vraag door een fout bij ons",
+    AttentionReason.PROFILE_UNRECOGNISED: "de profielservice gaf een antwoord dat Bode niet kent",
 }
 
 NOT_USED: Mapping[str, str] = {
+    "no_consent": "de ontvanger heeft in de profielservice niet gezegd dit te willen",
     "not_declared": "de ontvanger heeft niet gezegd daar bereikbaar te zijn",
     "cannot_check": "de box kan niet zeggen of de ontvanger daar bereikbaar is",
     "addressee_kind": "dit kanaal is er niet voor dit soort ontvanger",
@@ -142,6 +146,7 @@ NOT_USED: Mapping[str, str] = {
 CONSENTS: Mapping[str, str] = {
     ConsentBasis.DECLARED: "door de ontvanger aangemeld",
     ConsentBasis.TO_CHECK: "eerst vragen aan de box",
+    ConsentBasis.PROFILE: "eerst vragen aan de profielservice",
 }
 
 PLACEMENTS: Mapping[PlacementState, tuple[str, Kind]] = {
@@ -172,6 +177,9 @@ LETTER_STATES: Mapping[LetterState, tuple[str, Kind]] = {
 RECORDED: Mapping[str, str] = {
     "Accepted": "het bericht was al aangenomen",
     "ReachabilityChecked": "een antwoord op de vraag of de ontvanger bereikbaar is",
+    "ProfileAnswered": "een antwoord van de profielservice",
+    "ProfileUnavailable": "de profielservice was niet bereikbaar",
+    "ProfileRefused": "een weigering van de profielservice",
     "Placed": "een bevestiging dat het bericht geplaatst is",
     "PlacementPending": "een bevestiging dat de box het bericht heeft aangenomen",
     "PlacementRefused": "een weigering van een box",
@@ -180,6 +188,7 @@ RECORDED: Mapping[str, str] = {
     "PlacementAbsent": "een box meldt dat het bericht er niet staat",
     "CarrierBounced": "een antwoord op de e-mail met het bericht",
     "Opened": "het bericht is geopend",
+    "NotOpened": "de box meldt niet dat het bericht is geopend",
     "NoticeSent": "een kennisgeving is verstuurd",
     "NoticeBounced": "een antwoord op een kennisgeving",
     "BurstSuspected": "er kwamen veel e-mails tegelijk terug",
@@ -303,6 +312,15 @@ ADVICE: Mapping[str, str] = {
     ),
     AttentionReason.POSTING_OVERDUE: (
         "Vraag de drukker waar de brief is. Komt zijn melding alsnog, dan verwerkt Bode die vanzelf."
+    ),
+    AttentionReason.PROFILE_UNANSWERED: (
+        "Bode blijft het vragen. Vraag de beheerder van de profielservice wat er aan de hand is. Duurt het te lang? "
+        "Stuur het bericht dan per brief."
+    ),
+    AttentionReason.PROFILE_DEFECT: "Laat de beheerder de fout herstellen. Laat Bode het daarna nog eens proberen.",
+    AttentionReason.PROFILE_UNRECOGNISED: (
+        "Vraag de beheerder van de profielservice wat de code betekent. Laat Bode het daarna nog eens proberen, of "
+        "stuur het bericht per brief."
     ),
 }
 

@@ -59,6 +59,11 @@ CHANNELS = (
 
 _ANSWERS = (
     ev.ReachabilityChecked,
+    ev.ProfileAnswered,
+    ev.ProfileUnavailable,
+    ev.ProfileRefused,
+    ev.Opened,
+    ev.NotOpened,
     ev.Placed,
     ev.PlacementPending,
     ev.PlacementRefused,
@@ -91,6 +96,7 @@ def make_brief(
     confidentiality: Confidentiality = Confidentiality.LAAG,
     kind: AddresseeKind = AddresseeKind.BSN,
     publish_after: timedelta | None = None,
+    email_from_profile: bool = False,
     message_id: UUID = MESSAGE_ID,
 ) -> Brief:
     """Make what the rules know of a message; a channel given by name is declared."""
@@ -111,6 +117,7 @@ def make_brief(
         email_given_at=MONDAY_MORNING - timedelta(days=90) if email else None,
         opted_out_at=MONDAY_MORNING - timedelta(days=30) if opted_out else None,
         publish_at=MONDAY_MORNING + publish_after if publish_after is not None else None,
+        email_from_profile=email_from_profile,
     )
 
 
@@ -297,6 +304,10 @@ def part_of(event: ev.Event) -> str:
         return f"notice/{event.channel}"
     if isinstance(event, (ev.ClockStruck, ev.LeaseExpired)):
         return event.part
+    if isinstance(event, (ev.ProfileAnswered, ev.ProfileUnavailable, ev.ProfileRefused)):
+        return "profile"
+    if isinstance(event, (ev.Opened, ev.NotOpened)):
+        return f"reading/{event.channel}"
     if hasattr(event, "letter"):
         return f"letter/{event.letter}"
     return f"placement/{event.channel}" if hasattr(event, "channel") else ""
@@ -327,6 +338,12 @@ def brief() -> Callable[..., Brief]:
 def to_check() -> Callable[[str], Consent]:
     """Give the consent of a channel that its box is to be asked about first."""
     return lambda channel: Consent(channel, ConsentBasis.TO_CHECK)
+
+
+@pytest.fixture(scope="session")
+def from_profile() -> Callable[[str], Consent]:
+    """Give the consent of a channel that the profile service is to be asked about."""
+    return lambda channel: Consent(channel, ConsentBasis.PROFILE)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ Detail = Mapping[str, DetailValue]
 class Action(StrEnum):
     """What a worker does for a step."""
 
+    PROFILE = "profile"
+    """Ask the profile service what the addressee wants."""
     CHECK = "check"
     """Ask a box whether the addressee is reachable."""
     PLACE = "place"
@@ -29,6 +31,8 @@ class Action(StrEnum):
     """Send the notice."""
     PRINT = "print"
     """Set the letter and hand it to the print service."""
+    READ = "read"
+    """Ask a box whether the addressee opened the message."""
     WATCH = "watch"
     """Nothing to do but to be woken."""
 

@@ -3,7 +3,8 @@
 Pure and total: every event is defined for every state. What moves nothing (late, repeated, out of order) is recorded
 and moves nothing. Rows of the law table are named where they are decided:
 
-- L1, L2 which channels: here, `_on_accepted`; L9 changes, withdrawals, cancelling: here
+- L1, L2 which channels: `channels`, and `profile` where the profile service is to say
+- L9 changes, withdrawals, cancelling: here
 - L6, L8, L10 the message itself and its time of sending: `placements`, `decision.Story.legal_facts`, `parts.legal_time`
 - L3, L5, L7, L11 the notice and its 48 hours: `notices`
 - L1, L6, L7 letters: `letters`
@@ -17,24 +18,23 @@ from datetime import datetime
 from typing import assert_never
 
 from bode.domain import events as ev
+from bode.domain.channels import choose_channels
 from bode.domain.decision import Decision, Story, iso
 from bode.domain.letters import on_letter_news, on_letter_trouble, order_again, order_letter, plan_letter
-from bode.domain.message import Consent, ConsentBasis
 from bode.domain.notices import on_burst, on_notice, on_notice_clock, on_notice_worker_lost
 from bode.domain.parts import (
     AttentionReason,
-    Brief,
     Delivery,
     LetterKind,
     LetterReason,
-    Placement,
     letter_part,
     placement_part,
 )
 from bode.domain.parts import LetterState as L
 from bode.domain.parts import PlacementState as P
 from bode.domain.placements import on_placement, on_placement_worker_lost, plan_placement
-from bode.domain.policy import Channel, ChannelKind, Policy
+from bode.domain.policy import Policy
+from bode.domain.profile import ask_profile, drop_profile, on_profile, on_profile_worker_lost, retry_profile
 
 
 def decide(delivery: Delivery, event: ev.Event, policy: Policy, now: datetime) -> Decision:  # noqa: C901, PLR0912 - one dispatch, read as a table
@@ -60,6 +60,8 @@ def decide(delivery: Delivery, event: ev.Event, policy: Policy, now: datetime) -
             on_burst(story, event)
         case ev.NoticeSent() | ev.NoticeBounced() | ev.NoticeUnavailable() | ev.NoticeUnknown():
             on_notice(story, event)
+        case ev.ProfileAnswered() | ev.ProfileUnavailable() | ev.ProfileRefused():
+            on_profile(story, event)
         case ev.ClockStruck():
             _on_clock(story, event)
         case ev.LeaseExpired():
@@ -74,6 +76,7 @@ def decide(delivery: Delivery, event: ev.Event, policy: Policy, now: datetime) -
             | ev.PlacementAbsent()
             | ev.CarrierBounced()
             | ev.Opened()
+            | ev.NotOpened()
         ):
             on_placement(story, event)
         case _:
@@ -82,11 +85,11 @@ def decide(delivery: Delivery, event: ev.Event, policy: Policy, now: datetime) -
 
 
 def _on_accepted(story: Story) -> None:
-    """Choose the channels (L1, L2) and plan the first steps."""
-    if story.delivery.placements or story.delivery.letters or story.delivery.cancelled:
+    """Record what the addressee wants, and choose the channels; ask the profile service first where that is to say."""
+    if story.delivery.profile or story.delivery.placements or story.delivery.letters or story.delivery.cancelled:
         story.recorded("Accepted")
         return
-    brief, policy = story.brief, story.policy
+    brief = story.brief
     story.fact(
         "preference.snapshot",
         "L1",
@@ -96,45 +99,12 @@ def _on_accepted(story: Story) -> None:
         email_given_by=brief.email_given_by,
         email_given_at=iso(brief.email_given_at),
         opted_out_at=iso(brief.opted_out_at),
+        email_from_profile=True if brief.email_from_profile else None,
     )
-    consents = {consent.channel: consent for consent in brief.channels}
-    considered: list[dict[str, str]] = []
-    usable: list[Channel] = []
-    for channel in policy.channels.values():
-        why_not = _why_not(brief, channel, consents.get(channel.name))
-        considered.append({"channel": channel.name, "decision": why_not or "used"})
-        if why_not is None:
-            usable.append(channel)
-    boxes = [channel for channel in usable if channel.kind is ChannelKind.BOX]
-    carriers = [channel for channel in usable if channel.kind is ChannelKind.EMAIL]
-    story.fact("channel.decision", "L1", "L2", considered=considered, paper=not usable)
-    for channel in boxes:
-        story.put(Placement(channel.name, P.PLANNED))
-    for index, channel in enumerate(carriers):
-        story.put(Placement(channel.name, P.PLANNED if not boxes and index == 0 else P.STANDBY))
-    for placement in story.delivery.placements:
-        if placement.state is not P.STANDBY:
-            plan_placement(story, placement, brief.starts_at)
-    if not usable:
-        # L1: nothing electronic left means paper, at once.
-        order_letter(story, LetterKind.MESSAGE, LetterReason.NO_CHANNEL, about=None)
-
-
-def _why_not(brief: Brief, channel: Channel, consent: Consent | None) -> str | None:
-    """Say why a channel is not used, or nothing."""
-    if consent is None:
-        return "not_declared"  # L1: only what the addressee expressly said.
-    if consent.basis is ConsentBasis.TO_CHECK and not channel.can_check:
-        return "cannot_check"  # L1: nobody can say that the addressee is reachable there.
-    if brief.addressee_kind not in channel.addressees:
-        return "addressee_kind"
-    if brief.confidentiality.rank > channel.ceiling.rank:
-        return "too_confidential"  # L2
-    if channel.kind is ChannelKind.EMAIL and not brief.has_email:
-        return "no_email"
-    if channel.kind is ChannelKind.EMAIL and brief.email_failing_since is not None:
-        return "address_failing"
-    return None
+    if brief.asks_profile:
+        ask_profile(story)
+    else:
+        choose_channels(story)
 
 
 def _on_cancelled(story: Story, event: ev.Cancelled) -> None:
@@ -143,6 +113,7 @@ def _on_cancelled(story: Story, event: ev.Cancelled) -> None:
         story.recorded("Cancelled")
         return
     story.fact("message.cancelled", "L9", by=event.by, reason=event.reason)
+    drop_profile(story)
     for placement in story.delivery.placements:
         story.put(replace(placement, state=P.CANCELLED))
         story.close(placement_part(placement.channel))
@@ -158,6 +129,7 @@ def _on_letter_ordered(story: Story, event: ev.LetterOrdered) -> None:
         story.recorded("LetterOrdered")
         return
     story.fact("staff.action", "L6", "L9", act="letter", by=event.by, reason=event.reason)
+    drop_profile(story)
     order_letter(story, LetterKind.MESSAGE, LetterReason.ORDERED, about=None)
 
 
@@ -185,6 +157,10 @@ def _on_lease_expired(story: Story, event: ev.LeaseExpired) -> None:
             on_placement_worker_lost(story, placement, event)
         case "notice" if placement is not None and placement.notice is not None:
             on_notice_worker_lost(story, placement, placement.notice, code)
+        case "profile":
+            on_profile_worker_lost(story)
+        case "reading" if placement is not None:
+            on_placement(story, ev.NotOpened(name, code))
         case "letter" if (letter := story.letter(_index(name))) and letter.state in (L.PLANNED, L.UNKNOWN):
             on_letter_trouble(story, ev.LetterUnknown(_index(name), code, event.call))
         case _:
@@ -194,6 +170,7 @@ def _on_lease_expired(story: Story, event: ev.LeaseExpired) -> None:
 def _on_retried(story: Story, event: ev.Retried) -> None:
     """Try again every part that waited for a person, who repaired the cause; the act is recorded."""
     story.fact("staff.action", "L6", "L9", act="retry", by=event.by, reason=event.reason)
+    retry_profile(story)
     for placement in story.delivery.placements:
         part = placement_part(placement.channel)
         if placement.state is P.HELD or (placement.state in (P.UNKNOWN, P.PENDING) and story.attended(part)):

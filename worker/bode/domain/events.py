@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -67,6 +67,41 @@ class ReachabilityChecked:
     reachable: bool | None
     checked_at: datetime
     code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileAnswered:
+    """The profile service said what the addressee wants (L1), or that it has no profile of this addressee."""
+
+    asked_at: datetime
+    known: bool
+    code: str = ""
+    receives: bool | None = None
+    """Whether the addressee wants messages in a box (OntvangViaBerichtenbox); None: nothing said."""
+    receives_since: datetime | None = None
+    consent: str | None = None
+    """The service's own id of that preference."""
+    email: str | None = field(default=None, repr=False)
+    """A verified address."""
+    email_since: datetime | None = None
+    email_failing_since: datetime | None = None
+    email_failing_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileUnavailable:
+    """The profile service could not be asked, or could not say: that is never a no."""
+
+    code: str
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRefused:
+    """The profile service will not answer this question, or answered with a word nobody knows."""
+
+    code: str
+    kind: RefusalKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +172,24 @@ class CarrierBounced:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The addressee opened the message in the box (L12)."""
+    """The addressee opened the message in the box (L12); not `exact`: at this moment or before."""
 
     channel: str
     at: datetime
+    source: TimeSource = TimeSource.OTHER_SIDE
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NotOpened:
+    """A box was asked, and does not say that the message was opened; `code` where it could not say at all.
+
+    `final`: it cannot be asked any more, because the content that names the addressee was erased.
+    """
+
+    channel: str
+    code: str = ""
+    final: bool = False
 
 
 # ---- the notice ---------------------------------------------------------------------------------------------------
@@ -329,6 +378,9 @@ class LetterOrdered:
 Event = (
     Accepted
     | ReachabilityChecked
+    | ProfileAnswered
+    | ProfileUnavailable
+    | ProfileRefused
     | Placed
     | PlacementPending
     | PlacementRefused
@@ -337,6 +389,7 @@ Event = (
     | PlacementAbsent
     | CarrierBounced
     | Opened
+    | NotOpened
     | NoticeSent
     | NoticeBounced
     | BurstSuspected

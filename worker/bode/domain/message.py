@@ -113,6 +113,8 @@ class ConsentBasis(StrEnum):
     """The zaaksysteem says that the addressee expressly said to be reachable this way."""
     TO_CHECK = "controleren"
     """The box itself must be asked before it is used; its answer is good for a limited time."""
+    PROFILE = "profiel"
+    """The addressee said so in the profile service, which is asked before a channel is chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,8 @@ class NoticeWish:
     """Who gave the address, in the zaaksysteem's words: 'geadresseerde', 'profiel'."""
     given_at: datetime | None = None
     opted_out_at: datetime | None = None
+    from_profile: bool = False
+    """The address is to come from the profile service; `email` is empty until it answered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,20 @@ from enum import StrEnum
 from uuid import UUID
 
 from bode.domain.events import TimeSource
-from bode.domain.message import AddresseeKind, Confidentiality, Consent, Nature, Term
+from bode.domain.message import AddresseeKind, Confidentiality, Consent, ConsentBasis, Nature, Term
+
+
+class ProfileState(StrEnum):
+    """Where the question to the profile service stands (L1). No channel is chosen before its answer."""
+
+    ASKING = "asking"
+    """To be asked, now or again later: a service that is away never means no. Its answer moves it on."""
+    HELD = "held"
+    """Our defect, or a word nobody knows. A person moves it on."""
+    ANSWERED = "answered"
+    """Answered; the channels are chosen by it. Final."""
+    DROPPED = "dropped"
+    """Called back, or a person ordered a letter before there was an answer. Final."""
 
 
 class PlacementState(StrEnum):
@@ -123,11 +136,14 @@ class AttentionReason(StrEnum):
     LETTER_REFUSED = "letter_refused"
     LETTER_RETURNED = "letter_returned"
     POSTING_OVERDUE = "posting_overdue"
+    PROFILE_UNANSWERED = "profile_unanswered"
+    PROFILE_DEFECT = "profile_defect"
+    PROFILE_UNRECOGNISED = "profile_unrecognised"
 
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """What the rules need to know of a message: no personal data, and nothing that changes."""
+    """What the rules need to know of a message, without personal data. Only the profile service's answer adds to it."""
 
     message_id: UUID
     accepted_at: datetime
@@ -146,11 +162,27 @@ class Brief:
     email_failing_reason: str | None = None
     publish_at: datetime | None = None
     concerns: str | None = None
+    email_from_profile: bool = False
+
+    @property
+    def asks_profile(self) -> bool:
+        """Whether consent or the address for the notice is to come from the profile service."""
+        return self.email_from_profile or any(consent.basis is ConsentBasis.PROFILE for consent in self.channels)
 
     @property
     def starts_at(self) -> datetime:
         """The first moment at which anything may be handed over."""
         return self.publish_at or self.accepted_at
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The question to the profile service."""
+
+    state: ProfileState
+    attempts: int = 0
+    first_tried_at: datetime | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +214,10 @@ class Placement:
     code: str | None = None
     checked_at: datetime | None = None
     notice: Notice | None = None
+    opened_at: datetime | None = None
+    """When the box says that it was opened (L12)."""
+    readings: int = 0
+    """How often the box was asked whether it was opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +314,7 @@ OPEN_PLACEMENTS = frozenset(
         PlacementState.HELD,
     }
 )
+_OPEN_PROFILE = frozenset({ProfileState.ASKING, ProfileState.HELD})
 _OPEN_NOTICES = frozenset({NoticeState.WAITING, NoticeState.DUE, NoticeState.HELD})
 _OPEN_LETTERS = frozenset({LetterState.PLANNED, LetterState.UNKNOWN, LetterState.SUBMITTED, LetterState.PRINTED})
 
@@ -293,6 +330,8 @@ class Delivery:
     attention: tuple[Attention, ...] = ()
     opened_at: datetime | None = None
     cancelled: bool = False
+    profile: Profile | None = None
+    """None: nothing is to come from the profile service."""
 
     def placement(self, channel: str) -> Placement | None:
         """Give the placement in this channel, if there is one."""
@@ -311,7 +350,8 @@ class Delivery:
     def open(self) -> bool:
         """Whether a part is still to be moved on by the worker, a box or the print service."""
         return (
-            any(placement.state in OPEN_PLACEMENTS for placement in self.placements)
+            (self.profile is not None and self.profile.state in _OPEN_PROFILE)
+            or any(placement.state in OPEN_PLACEMENTS for placement in self.placements)
             or any(placement.notice and placement.notice.state in _OPEN_NOTICES for placement in self.placements)
             or any(letter.state in _OPEN_LETTERS for letter in self.letters)
         )
@@ -392,6 +432,10 @@ _NOTICE_OUTCOMES: Mapping[NoticeState, Outcome] = {
 }
 
 
+PROFILE_PART = "profile"
+"""The part of a delivery that asks the profile service."""
+
+
 def placement_part(channel: str) -> str:
     """Name the part of a delivery that places it in this channel."""
     return f"placement/{channel}"
@@ -400,6 +444,11 @@ def placement_part(channel: str) -> str:
 def notice_part(channel: str) -> str:
     """Name the part of a delivery that tells of the placement in this channel."""
     return f"notice/{channel}"
+
+
+def reading_part(channel: str) -> str:
+    """Name the part of a delivery that asks whether it was opened in this channel."""
+    return f"reading/{channel}"
 
 
 def letter_part(index: int) -> str:

@@ -21,6 +21,7 @@ from bode.domain.parts import (
     Placement,
     Sending,
     placement_part,
+    reading_part,
 )
 from bode.domain.parts import PlacementState as P
 from bode.domain.policy import ChannelKind, pick, spread
@@ -35,6 +36,7 @@ _PlacementEvent = (
     | ev.PlacementAbsent
     | ev.CarrierBounced
     | ev.Opened
+    | ev.NotOpened
 )
 
 
@@ -73,10 +75,10 @@ def on_placement(story: Story, event: _PlacementEvent) -> None:  # noqa: C901, P
             _carrier_bounced(story, placement, event.bounce)
         case P.PLACED, ev.CarrierBounced() if not _is_box(story, placement):
             _carrier_bounced(story, placement, event.bounce)
-        case P.PLACED, ev.Opened():
-            story.fact("ContentAccessTracking", "L12", part=part, at=event.at, source=TimeSource.OTHER_SIDE)
-            if story.delivery.opened_at is None:
-                story.delivery = replace(story.delivery, opened_at=event.at)
+        case P.PLACED, ev.Opened() if placement.opened_at is None:
+            _opened(story, placement, event)
+        case P.PLACED, ev.NotOpened() if placement.opened_at is None:
+            _not_opened(story, placement, event)
         case _, ev.CarrierBounced():
             # What lies in a box stays there; what came back or was given up for good stays so.
             story.bounced(part, event.bounce, moved=False)
@@ -169,6 +171,54 @@ def _placed(story: Story, placement: Placement, event: ev.Placed) -> None:
         more=story.legal_facts(),
     )
     arrange_notices(story)
+    _plan_reading(story, placement.channel)
+
+
+def _plan_reading(story: Story, channel_name: str) -> bool:
+    """L12: ask now and then, for a limited time, whether it was opened; tells whether there is a next time."""
+    placement, channel = story.delivery.placement(channel_name), story.policy.channels.get(channel_name)
+    if placement is None or placement.placed_at is None or channel is None or not channel.read_times:
+        return False
+    asked = placement.readings
+    due_at = max(story.now, placement.placed_at)
+    due_at += spread(pick(story.policy.read_polls, asked + 1), story.brief.message_id, asked)
+    if due_at > placement.placed_at + story.policy.read_within:
+        return False
+    # Whatever is to be placed goes before what is only to be known.
+    late = due_at + story.policy.read_within
+    story.step(reading_part(channel_name), Action.READ, channel_name, due_at, deadline_at=late)
+    return True
+
+
+def _opened(story: Story, placement: Placement, event: ev.Opened) -> None:
+    """L12: that the addressee took notice of it, by the box's own word."""
+    story.put(replace(placement, opened_at=event.at, readings=placement.readings + 1))
+    story.close(reading_part(placement.channel))
+    story.fact(
+        "ContentAccessTracking",
+        "L12",
+        part=placement_part(placement.channel),
+        at=event.at,
+        source=event.source,
+        at_latest=None if event.exact else True,
+    )
+    opened = story.delivery.opened_at
+    story.delivery = replace(story.delivery, opened_at=min(event.at, opened) if opened is not None else event.at)
+
+
+def _not_opened(story: Story, placement: Placement, event: ev.NotOpened) -> None:
+    """L12: ask again later. What is not seen is recorded once, at the end: that it was read is never denied by it."""
+    asked = story.put(replace(placement, readings=placement.readings + 1))
+    if event.final or not _plan_reading(story, placement.channel):
+        story.close(reading_part(placement.channel))
+        story.fact(
+            "access.not_seen",
+            "L12",
+            part=placement_part(placement.channel),
+            source=TimeSource.OTHER_SIDE,
+            asked=asked.readings,
+            code=event.code or None,
+        )
 
 
 def _pending(story: Story, placement: Placement, event: ev.PlacementPending) -> None:

@@ -59,6 +59,8 @@ class Channel:
     repeat_is_recognised: bool = False
     can_lookup: bool = False
     can_check: bool = False
+    read_times: bool = False
+    """The box says whether a message was opened."""
     addressees: frozenset[AddresseeKind] = frozenset(AddresseeKind)
 
 
@@ -70,6 +72,9 @@ class Policy:
     is_holiday: IsHoliday
     notice_lane: str = "kennisgeving"
     print_lane: str = "print"
+    profile_lane: str = "profiel"
+    has_profile: bool = False
+    """Whether this installation has a profile service to ask (L1)."""
 
     notice_within: timedelta = timedelta(hours=48)
     """The law's own term (L3): a setting only so that a test can see it used."""
@@ -102,13 +107,24 @@ class Policy:
     )
     """Waits after a box said: not now (L6)."""
     placement_patience: timedelta = timedelta(hours=72)
-    """How long one channel is tried before the next is taken (L6)."""
+    """How long one channel is tried before the next is taken (L6), and the profile service before a person looks."""
     result_polls: tuple[timedelta, ...] = (timedelta(minutes=2), timedelta(minutes=5), timedelta(minutes=15))
     """When a box that takes messages in first is asked for the result."""
     result_overdue: timedelta = timedelta(hours=24)
     """When a result that does not come is shown to a person; never a guess."""
     reachability_valid: timedelta = timedelta(days=7)
     """How old a box's answer about an addressee may be (L1)."""
+
+    read_polls: tuple[timedelta, ...] = (
+        timedelta(hours=1),
+        timedelta(hours=6),
+        timedelta(days=1),
+        timedelta(days=2),
+        timedelta(days=4),
+    )
+    """When a box that keeps it is asked whether a message was opened (L12): about a dozen questions a message."""
+    read_within: timedelta = timedelta(days=42)
+    """How long after accessibility it is asked: six weeks, the usual term."""
 
     print_retries: tuple[timedelta, ...] = (timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
     posting_overdue: timedelta = timedelta(days=5)

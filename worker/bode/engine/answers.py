@@ -39,6 +39,42 @@ def of_box(
             assert_never(answer)
 
 
+def of_reading(channel: str, reading: contract.Reading) -> ev.Opened | ev.NotOpened:
+    """Give the event of a box's word on whether a message was opened; a time nobody can place is no time."""
+    if not reading.opened:
+        return ev.NotOpened(channel, reading.code)
+    if reading.at is None or reading.at.tzinfo is None:
+        return ev.NotOpened(channel, "time_without_zone")
+    return ev.Opened(channel, reading.at, ev.TimeSource(reading.source), reading.exact)
+
+
+def of_profile(
+    answer: contract.ProfileAnswer,
+) -> ev.ProfileAnswered | ev.ProfileUnavailable | ev.ProfileRefused:
+    """Give the event of a profile service's answer about one addressee."""
+    match answer:
+        case contract.Profile():
+            return ev.ProfileAnswered(
+                answer.asked_at,
+                known=True,
+                receives=answer.receives,
+                receives_since=answer.receives_since,
+                consent=answer.consent,
+                email=answer.email,
+                email_since=answer.email_since,
+            )
+        case contract.NoProfile(asked_at=asked_at, code=code):
+            return ev.ProfileAnswered(asked_at, known=False, code=code)
+        case contract.Refused(code=code, kind=kind):
+            return ev.ProfileRefused(code, ev.RefusalKind(kind))
+        case contract.Unavailable(code=code, retry_after=retry_after):
+            return ev.ProfileUnavailable(code, retry_after)
+        case contract.Unknown(code=code):
+            return ev.ProfileUnavailable(code)
+        case _:
+            assert_never(answer)
+
+
 def of_notifier(channel: str, answer: contract.Answer, rules: RuleBook, *, text_sha256: str, template: str) -> ev.Event:
     """Give the event of a notifier's answer about one notice."""
     match answer:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from math import isfinite
 from typing import TypeVar, assert_never
 from uuid import UUID, uuid5
@@ -27,6 +28,7 @@ from bode.domain.terms import last_day, legal_day
 from bode.engine import answers
 from bode.engine.mail_health import Address
 from bode.engine.parts import Organisation, Parts
+from bode.engine.profile_guard import ProfileGuard
 from bode.engine.return_path import Carries, Token, notice_id
 from bode.store.messages import StoredLetter
 from bode.store.steps import Leased
@@ -76,6 +78,7 @@ class Calls:
         """Take the adapters, composers and rules."""
         self._parts = parts
         self._limit = parts.lease_seconds * 0.75
+        self._profile_guard = ProfileGuard(parts.profile_limits)
 
     async def make(self, lane: str, work: Sequence[Work]) -> Outcome:
         """Make the calls of a chunk of one lane."""
@@ -90,12 +93,16 @@ class Calls:
         match action:
             case Action.CHECK:
                 await self._check(lane, work, outcome)
+            case Action.PROFILE:
+                await self._ask_profile(lane, work, outcome)
             case Action.PLACE | Action.LOOKUP:
                 await self._place(lane, action, work, outcome)
             case Action.NOTIFY:
                 await self._notify(work, outcome)
             case Action.PRINT:
                 await self._print(work, outcome)
+            case Action.READ:
+                await self._read(lane, work, outcome)
             case Action.WATCH:
                 # Nothing to call: such a step has no due time and is never claimed.
                 outcome.events += [(item.leased, ev.ClockStruck(item.leased.part)) for item in work]
@@ -159,6 +166,61 @@ class Calls:
         if code:
             log.error("call.raised", lane=lane, action=Action.CHECK, items=len(who), error=code)
             return [contract.Reachability(None, self._parts.clock.now(), code)] * len(who)
+        return found
+
+    async def _ask_profile(self, lane: str, work: list[Work], outcome: Outcome) -> None:
+        by_sender: dict[str, list[Work]] = {}
+        for item in work:
+            by_sender.setdefault(item.message.sender, []).append(item)
+        groups = [group for items in by_sender.values() for group in _batched(items, self._parts.bulk(lane))]
+        found = await asyncio.gather(*(self._profiles(lane, group) for group in groups))
+        given = self._profile_guard.weigh(list(chain(*found)))
+        outcome.events += [
+            (item.leased, answers.of_profile(answer))
+            for item, answer in zip((item for group in groups for item in group), given, strict=True)
+        ]
+
+    async def _profiles(self, lane: str, items: Sequence[Work]) -> Sequence[contract.ProfileAnswer]:
+        """Ask what addressees said; a question that failed, in whatever way, is asked again later."""
+        sender, service = _sender(self._parts.organisations[items[0].message.sender]), self._parts.profile
+        if service is None:
+            # It was taken out of the configuration while messages waited for it.
+            return [contract.Unavailable("not_configured")] * len(items)
+        try:
+            async with asyncio.timeout(self._limit):
+                found = await service.profiles(addressees=[_identifier(item.message) for item in items], sender=sender)
+            code = "adapter_miscounted" if len(found) != len(items) else ""
+        except Exception as error:  # noqa: BLE001 - as for any call
+            found, code = (), type(error).__name__
+        if code:
+            log.error("call.raised", lane=lane, action=Action.PROFILE, items=len(items), error=code)
+            return [contract.Unavailable(code)] * len(items)
+        return found
+
+    async def _read(self, lane: str, work: list[Work], outcome: Outcome) -> None:
+        groups = list(_batched(work, self._parts.bulk(lane)))
+        found = await asyncio.gather(*(self._ask_readings(lane, group) for group in groups))
+        for item, reading in zip((item for group in groups for item in group), chain(*found), strict=True):
+            outcome.events.append((item.leased, answers.of_reading(lane, reading)))
+
+    async def _ask_readings(self, lane: str, items: Sequence[Work]) -> Sequence[contract.Reading]:
+        """Ask what was opened; a question that failed, in whatever way, is asked again later."""
+        box = self._parts.boxes[lane]
+        asked = [self._box_message(lane, item) for item in items]
+        code, found = "not_offered", list[contract.Reading]()
+        if isinstance(box, contract.TellsReading):
+            try:
+                async with asyncio.timeout(self._limit):
+                    found = list(await box.readings(messages=asked))
+                code = "adapter_miscounted"
+            except Exception as error:  # noqa: BLE001 - as for any call
+                code = type(error).__name__
+        if len(found) != len(items):
+            log.error("call.raised", lane=lane, action=Action.READ, items=len(items), error=code)
+            return [contract.Reading(None, code=code)] * len(items)
+        silent = Counter(reading.code for reading in found if reading.opened is None)
+        if silent:
+            log.warning("reading.not_told", lane=lane, codes=dict(silent))
         return found
 
     async def _place(self, lane: str, action: Action, work: list[Work], outcome: Outcome) -> None:

@@ -25,7 +25,7 @@ from bode.engine.calls import Calls, Outcome, Work
 from bode.engine.guard import SenderSideGuard
 from bode.engine.mail_health import Address
 from bode.engine.parts import Parts
-from bode.store import messages, steps
+from bode.store import mail_health, messages, steps
 from bode.store.database import DATABASE_AWAY
 from bode.store.record import Ledger, Ring, Written, lock, read_deliveries, write
 from bode.store.steps import Leased
@@ -250,7 +250,8 @@ class Lanes:
             decide, earlier = await self._parts.health.weigh(connection, happened, outcome.addresses, now)
             for message_id, event in decide:
                 if message_id in ledgers:
-                    ledgers[message_id].apply(event, self._parts.policy, now)
+                    told = await self._keep_address(connection, ledgers[message_id], event, now)
+                    ledgers[message_id].apply(told, self._parts.policy, now)
             keys = {message_id: ledger.key for message_id, ledger in ledgers.items() if ledger.key is not None}
             kept = {(item.message_id, item.part) for item in leased if item.id in held}
             letters = [letter for letter in outcome.letters if (letter.message_id, f"letter/{letter.number}") in kept]
@@ -269,6 +270,23 @@ class Lanes:
         if earlier:
             await self.apply(earlier)
         return len(held)
+
+    async def _keep_address(
+        self, connection: AsyncConnection, ledger: Ledger, event: ev.Event, now: datetime
+    ) -> ev.Event:
+        """Keep an address that the profile service gave, sealed; gives the event with what we know of that address."""
+        brief = ledger.delivery.brief
+        if not isinstance(event, ev.ProfileAnswered) or event.email is None:
+            return event
+        if not brief.email_from_profile or not ledger.asks_profile or ledger.key is None:
+            return replace(event, email=None, email_since=None)
+        vault = self._parts.vault
+        await messages.store_address(connection, brief.message_id, event.email, key=ledger.key, vault=vault, now=now)
+        hidden = vault.email_hash(event.email)
+        failing = await mail_health.still_failing(connection, ledger.organisation, hidden, given_at=event.email_since)
+        if failing is None:
+            return event
+        return replace(event, email_failing_since=failing.bounced_at, email_failing_reason=failing.reason)
 
     async def _probed(self, lane: str, events: Sequence[ev.Event]) -> None:
         """After a stopped lane tried a few steps: start it when one went well, or wait longer."""
@@ -346,6 +364,10 @@ def _not_known(item: Leased, now: datetime) -> ev.Event:
             return ev.ReachabilityChecked(name, None, now, code)
         case "placement":
             return ev.PlacementUnknown(name, code, call, item.called_at)
+        case "reading":
+            return ev.NotOpened(name, code)
+        case "profile":
+            return ev.ProfileUnavailable(code)
         case "letter":
             return ev.LetterUnknown(int(name), code, call)
         case _:
@@ -358,6 +380,10 @@ def _cannot(item: Leased) -> ev.Event:
     match kind:
         case "placement":
             return ev.PlacementRefused(name, "content_gone", ev.RefusalKind.UNRECOGNISED)
+        case "reading":
+            return ev.NotOpened(name, "content_gone", final=True)
+        case "profile":
+            return ev.ProfileRefused("content_gone", ev.RefusalKind.UNRECOGNISED)
         case "letter":
             return ev.LetterRefused(int(name), "content_gone")
         case _:

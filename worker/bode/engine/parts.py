@@ -11,10 +11,11 @@ from bode.compose.notice import NoticeComposer
 from bode.domain.bounces import RuleBook
 from bode.domain.policy import Policy
 from bode.engine.mail_health import MailHealth
+from bode.engine.profile_guard import ProfileLimits
 from bode.engine.return_path import ReturnPath
 from bode.store.database import Database
 from bode.store.vault import Vault
-from bode_adapters.contract import Box, Notifier, PrintService
+from bode_adapters.contract import Box, Notifier, PrintService, ProfileService
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +48,22 @@ class Parts:
     health: MailHealth
     organisations: Mapping[str, Organisation]
     box_urls: Mapping[str, str]
+    profile: ProfileService | None = None
+    profile_limits: ProfileLimits = field(default_factory=ProfileLimits)
     chunk: int = 100
     lane_concurrency: int = 2
     lease_seconds: float = 120.0
 
     @property
     def lanes(self) -> tuple[str, ...]:
-        """The names of all lanes: one per channel, the notices, and print."""
-        return (*self.boxes, self.policy.notice_lane, self.policy.print_lane)
+        """The names of all lanes: one per channel, the notices, print, and the profile service where there is one."""
+        own = (self.policy.notice_lane, self.policy.print_lane)
+        return (*self.boxes, *own, *((self.policy.profile_lane,) if self.profile is not None else ()))
 
     def bulk(self, lane: str) -> int:
         """Give how many items one call in this lane may hold."""
         if lane in self.boxes:
             return self.boxes[lane].capabilities.bulk
+        if lane == self.policy.profile_lane and self.profile is not None:
+            return self.profile.capabilities.bulk
         return (self.printer if lane == self.policy.print_lane else self.notifier).capabilities.bulk

@@ -128,7 +128,13 @@ class Intake:
         if found is not None and found.body_hash == body_hash:
             # A repeat has the answer of the first time, whatever the clock and the configuration say now.
             return _again(found, body_hash)
-        faults = read.faults + request.faults_of(read, organisations=allowed, channels=self._policy.channels, now=now)
+        faults = read.faults + request.faults_of(
+            read,
+            organisations=allowed,
+            channels=self._policy.channels,
+            now=now,
+            has_profile=self._policy.has_profile,
+        )
         if body.documenten:
             inside = await asyncio.to_thread(documents.faults_of, body.documenten, self._limits)
             faults += [fault for fault in inside if read.sound(fault.pointer)]
@@ -194,11 +200,10 @@ class Intake:
         hidden = self._vault.email_hash(wish.email)
         async with self._database.read() as connection:
             failing = await mail_health.failing(connection, message.sender, hidden)
-        if failing is None or wish.given_at is None or wish.given_at <= failing.bounced_at:
-            return failing
+        if failing is None:
+            return None
         async with self._database.write() as connection:
-            await mail_health.forget_failing(connection, message.sender, hidden)
-        return None
+            return await mail_health.still_failing(connection, message.sender, hidden, given_at=wish.given_at)
 
     async def cancel(self, message_id: UUID, *, by: str, reason: str) -> None:
         """Call a message back that was not handed to any channel yet (law L9). Raises `Conflict` when it was."""
@@ -247,4 +252,5 @@ def _brief(message: Message, accepted_at: datetime, failing: Failing | None) -> 
         email_failing_reason=failing.reason if failing is not None else None,
         publish_at=message.publish_at if message.publish_at and message.publish_at > accepted_at else None,
         concerns=message.concerns,
+        email_from_profile=message.notice.from_profile,
     )

@@ -41,7 +41,7 @@ from bode.domain.message import (
     Term,
     number_fault,
 )
-from bode.domain.policy import Channel
+from bode.domain.policy import Channel, ChannelKind
 from bode.domain.terms import Duration, legal_day, utc
 from bode.intake.faults import Fault, Refused
 from bode.intake.strict_json import is_a_name, is_list, is_object, parse, pointer
@@ -179,6 +179,14 @@ class KennisgevingIn(_Model):
     opgegeven_door: Annotated[Line | None, Field(alias="opgegevenDoor", min_length=1, max_length=60)] = None
     opgegeven_tijdstip: Annotated[Moment | None, Field(alias="opgegevenTijdstip")] = None
     afgemeld_tijdstip: Annotated[Moment | None, Field(alias="afgemeldTijdstip")] = None
+    uit_profiel: Annotated[
+        bool,
+        Field(
+            strict=True,
+            alias="uitProfiel",
+            description="Haal het e-mailadres uit de profielservice, in plaats van het hier te noemen.",
+        ),
+    ] = False
 
 
 class TermijnIn(_Model):
@@ -255,6 +263,7 @@ class AnnuleringIn(_Model):
 
 _DUTCH: Mapping[str, str] = {
     "missing": "Dit veld ontbreekt.",
+    "bool_type": "Dit veld is true of false.",
     "extra_forbidden": "Dit veld bestaat niet.",
     "string_type": "Dit veld is een tekst.",
     "string_unicode": "Hier staan tekens die niet bestaan.",
@@ -413,7 +422,12 @@ def _child(here: Any, part: int | str) -> Any:
 
 
 def faults_of(
-    found: Read, *, organisations: frozenset[str], channels: Mapping[str, Channel], now: datetime
+    found: Read,
+    *,
+    organisations: frozenset[str],
+    channels: Mapping[str, Channel],
+    now: datetime,
+    has_profile: bool = False,
 ) -> list[Fault]:
     """Give what is wrong beyond the shape, in all that has a good one: numbers, natures, channels, times, names."""
     body = found.body
@@ -430,6 +444,7 @@ def faults_of(
         faults += _nature_faults(body)
     faults += _consequences_faults(found, body)
     faults += _channel_faults(body.kanalen, channels)
+    faults += _profile_faults(body, channels, has_profile=has_profile)
     faults += _time_faults(body, now)
     if (
         who.adres is not None
@@ -529,6 +544,28 @@ def _channel_faults(asked: tuple[KanaalIn, ...], channels: Mapping[str, Channel]
     return faults
 
 
+def _profile_faults(body: BerichtIn, channels: Mapping[str, Channel], *, has_profile: bool) -> list[Fault]:
+    """L1: what is to come from the profile service, where there is one, and only what it can say."""
+    faults: list[Fault] = []
+    absent = "Hier is geen profielservice ingericht."
+    for index, item in enumerate(body.kanalen):
+        at = f"#/kanalen/{index}/grondslag"
+        if item.grondslag is not ConsentBasis.PROFILE:
+            continue
+        channel = channels.get(item.kanaal)
+        if not has_profile:
+            faults.append(Fault(at, "profiel_niet_ingericht", absent))
+        elif channel is not None and channel.kind is not ChannelKind.BOX:
+            text = "De profielservice zegt alleen of iemand een berichtenbox wil. Gebruik hier de grondslag aangemeld."
+            faults.append(Fault(at, "profiel_past_niet", text))
+    if body.kennisgeving.uit_profiel and not has_profile:
+        faults.append(Fault("#/kennisgeving/uitProfiel", "profiel_niet_ingericht", absent))
+    if body.kennisgeving.uit_profiel and body.kennisgeving.email is not None:
+        text = "Geef een e-mailadres, of laat het uit het profiel komen: één van de twee."
+        faults.append(Fault("#/kennisgeving/email", "email_dubbel", text))
+    return faults
+
+
 def _time_faults(body: BerichtIn, now: datetime) -> list[Fault]:
     """Find times that cannot be meant: what was said lies in the past, what is to be done lies ahead."""
     faults: list[Fault] = []
@@ -595,6 +632,7 @@ def to_message(body: BerichtIn, message_id: UUID) -> Message:
             given_by=wish.opgegeven_door,
             given_at=utc(wish.opgegeven_tijdstip) if wish.opgegeven_tijdstip else None,
             opted_out_at=utc(wish.afgemeld_tijdstip) if wish.afgemeld_tijdstip else None,
+            from_profile=wish.uit_profiel,
         ),
         subject=body.onderwerp,
         text=body.tekst,

@@ -126,6 +126,17 @@ async def failing(connection: AsyncConnection, organisation: str, address_hash: 
     return Failing(row.bounced_at, row.reason) if row is not None else None
 
 
+async def still_failing(
+    connection: AsyncConnection, organisation: str, address_hash: bytes, *, given_at: datetime | None
+) -> Failing | None:
+    """Tell whether an address is known to fail for an organisation; one that was given anew since is trusted again."""
+    known = await failing(connection, organisation, address_hash)
+    if known is None or given_at is None or given_at <= known.bounced_at:
+        return known
+    await forget_failing(connection, organisation, address_hash)
+    return None
+
+
 async def forget_failing(connection: AsyncConnection, organisation: str, address_hash: bytes) -> None:
     """Trust an address again: it was given anew, or a person says so."""
     column = tables.failing_address.c

@@ -125,6 +125,11 @@ async def load(
             log.error("content.cannot_be_opened", message=str(row.message_id), purpose=error.purpose)
         else:
             keys[row.message_id] = key
+    to_find = [item.id for item in messages.values() if item.notice.from_profile]
+    if to_find:
+        for message_id, email in (await _found_addresses(connection, to_find, keys, vault)).items():
+            message = messages[message_id]
+            messages[message_id] = replace(message, notice=replace(message.notice, email=email))
     having: list[UUID] = [item.id for item in messages.values() if with_documents and item.documents]
     if having:
         found = await _open_documents(connection, having, keys, vault)
@@ -137,6 +142,31 @@ async def load(
             whole = [replace(document, content=contents[n]) for n, document in enumerate(message.documents)]
             messages[message_id] = replace(message, documents=tuple(whole))
     return messages
+
+
+async def store_address(
+    connection: AsyncConnection, message_id: UUID, email: str, *, key: MessageKey, vault: Vault, now: datetime
+) -> None:
+    """Keep the address that the profile service gave, beside the message, which never changes (law L9)."""
+    table = tables.found_address
+    await connection.execute(sa.delete(table).where(table.c.message_id == message_id))
+    sealed = vault.seal(key, message_id, "address", email.encode())
+    await connection.execute(sa.insert(table), [{"message_id": message_id, "sealed": sealed, "found_at": now}])
+
+
+async def _found_addresses(
+    connection: AsyncConnection, message_ids: Sequence[UUID], keys: dict[UUID, MessageKey], vault: Vault
+) -> dict[UUID, str]:
+    """Open the addresses that the profile service gave; one whose stored bytes were changed is left out."""
+    table = tables.found_address.c
+    rows = await connection.execute(sa.select(table.message_id, table.sealed).where(table.message_id.in_(message_ids)))
+    found: dict[UUID, str] = {}
+    for message_id, sealed in rows:
+        try:
+            found[message_id] = vault.open(keys[message_id], message_id, "address", sealed).decode()
+        except VaultError as error:
+            log.error("content.cannot_be_opened", message=str(message_id), purpose=error.purpose)
+    return found
 
 
 async def _open_documents(

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bode.domain.decision import Alarm, Fact, Step
 from bode.domain.delivery import decide
 from bode.domain.events import Event
-from bode.domain.parts import Delivery
+from bode.domain.parts import Delivery, ProfileState
 from bode.domain.policy import Policy
 from bode.evidence.chain import GENESIS
 from bode.evidence.envelope import Sealed, seal
@@ -43,6 +43,12 @@ class Ledger:
     closed: list[str] = field(default_factory=list[str])
     rewake: list[tuple[str, datetime]] = field(default_factory=list[tuple[str, datetime]])
     alarms: list[Alarm] = field(default_factory=list[Alarm])
+
+    @property
+    def asks_profile(self) -> bool:
+        """Whether the profile service's answer is still waited for."""
+        profile = self.delivery.profile
+        return profile is not None and profile.state is ProfileState.ASKING
 
     def apply(self, event: Event, policy: Policy, now: datetime) -> None:
         """Decide an event, and keep what follows for `write`."""

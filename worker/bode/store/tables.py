@@ -81,6 +81,14 @@ content = sa.Table(
     _column("purged_at", UtcDateTime, nullable=True),
 )
 
+found_address = sa.Table(
+    "found_address",
+    metadata,
+    _column("message_id", sa.Uuid, primary_key=True),
+    _column("sealed", sa.LargeBinary),
+    _column("found_at", UtcDateTime),
+)
+
 document = sa.Table(
     "document",
     metadata,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -155,7 +156,7 @@ def bounce_list(
     expired return path, or none of ours.
     """
 
-    async def work(application: Application) -> list[sa.Row[Any]]:
+    async def work(application: Application) -> Sequence[sa.Row[*tuple[Any, ...]]]:
         inbound, message = tables.inbound, tables.message
         column = inbound.c
         async with application.database.read() as connection:
@@ -166,7 +167,7 @@ def bounce_list(
                 .order_by(column.received_at.desc())
                 .limit(_MOST_LISTED)
             )
-            return list(rows)
+            return rows.all()
 
     table = Table("key", "route", "received", "state", "why", "perhaps about")
     for key, route, kind, received_at, note, reference in with_application(config, work):

@@ -152,6 +152,17 @@ def test_a_proof_holds_for_one_place_in_one_tree_only(tiles, data):
     assert not verify_inclusion(**bad)
 
 
+def test_a_proof_is_as_long_as_the_size_says_whatever_the_root_is():
+    one, other, more = LEAVES[:3]
+    whole = node_hash(one, other)
+    assert verify_inclusion(leaf=other, index=1, size=2, root=whole, proof=[one])
+    assert not verify_inclusion(leaf=other, index=0, size=1, root=whole, proof=[one])
+    assert not verify_inclusion(leaf=other, index=1, size=2, root=node_hash(more, whole), proof=[one, more])
+    assert verify_consistency(old=1, old_root=one, new=2, new_root=whole, proof=[other])
+    longer = {"old_root": node_hash(more, one), "new_root": node_hash(more, whole), "proof": [other, more]}
+    assert not verify_consistency(old=1, new=2, **longer)
+
+
 @pytest.mark.parametrize("value", [b"", bytes(31), bytes(33)])
 def test_what_is_no_hash_proves_nothing(value):
     one, other = LEAVES[0], LEAVES[1]

@@ -18,7 +18,8 @@ assert len(names) == len(set(names)), "a name is there twice"
 read = {name: extract.read(name) for name in names}
 stated = json.loads(read["extract.json"])
 last = len(stated["events"]) + 1
-folder = Path(tempfile.mkdtemp())
+scratch = tempfile.TemporaryDirectory()
+folder = Path(scratch.name)
 
 
 def openssl(*arguments: str, **files: bytes) -> str:
@@ -52,9 +53,8 @@ for seq in range(1, last + 1):
         assert event["previous"] == chain.hex(), f"event {seq}: what came before"
         if "salt" in entry:
             hmac = ("dgst", "-sha256", "-mac", "HMAC", "-macopt", f"hexkey:{entry['salt']}", "details")
-            assert openssl(*hmac, details=read[f"details/{seq:06d}.json"]) == event["detail_commit"], (
-                f"event {seq}: details"
-            )
+            details = read[f"details/{seq:06d}.json"]
+            assert openssl(*hmac, details=details) == event["detail_commit"], f"event {seq}: its details"
     chain = sha256(b"\x02" + chain + bytes.fromhex(entry.get("hash", ""))).digest()
 assert event["event"] == "copy.issued"
 assert event["detail"]["extract"] == openssl("dgst", "-sha256", "stated", stated=read["extract.json"]), "extract.json"
@@ -78,7 +78,6 @@ assert [one["seq"] for one in proven] == [*(e["seq"] for e in stated["events"] i
 for one in proven:
     leaf = sha256(b"\x00" + read[f"events/{one['seq']:06d}.json"]).digest()
     assert one["position"] < int(size), "an old checkpoint"
-    assert climb(one["position"], int(size), one["proof"], leaf) == base64.b64decode(root), (
-        f"event {one['seq']}: the log"
-    )
+    top = climb(one["position"], int(size), one["proof"], leaf)
+    assert top == base64.b64decode(root), f"event {one['seq']}: the log"
 sys.stdout.write(f"{last - 1} events, the log of {size} is signed by {name}\n")

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from bode.evidence.merkle import (
     EMPTY_ROOT,
-    MAX_SIZE,
     Edge,
     Tile,
     TileError,
@@ -153,6 +152,17 @@ def test_a_proof_holds_for_one_place_in_one_tree_only(tiles, data):
     assert not verify_inclusion(**bad)
 
 
+def test_a_proof_is_as_long_as_the_size_says_whatever_the_root_is():
+    one, other, more = LEAVES[:3]
+    whole = node_hash(one, other)
+    assert verify_inclusion(leaf=other, index=1, size=2, root=whole, proof=[one])
+    assert not verify_inclusion(leaf=other, index=0, size=1, root=whole, proof=[one])
+    assert not verify_inclusion(leaf=other, index=1, size=2, root=node_hash(more, whole), proof=[one, more])
+    assert verify_consistency(old=1, old_root=one, new=2, new_root=whole, proof=[other])
+    longer = {"old_root": node_hash(more, one), "new_root": node_hash(more, whole), "proof": [other, more]}
+    assert not verify_consistency(old=1, new=2, **longer)
+
+
 @pytest.mark.parametrize("value", [b"", bytes(31), bytes(33)])
 def test_what_is_no_hash_proves_nothing(value):
     one, other = LEAVES[0], LEAVES[1]
@@ -162,11 +172,14 @@ def test_what_is_no_hash_proves_nothing(value):
     assert not verify_consistency(old=1, old_root=one, new=2, new_root=node_hash(one, other), proof=[other, value])
 
 
-def test_numbers_beyond_any_log_are_refused_at_once():
-    for number in (MAX_SIZE + 1, 1 << 100_000):
-        assert not verify_inclusion(leaf=LEAVES[0], index=0, size=number, root=LEAVES[0], proof=[LEAVES[0]] * 3)
-        assert not verify_inclusion(leaf=LEAVES[0], index=number, size=number + 1, root=LEAVES[0], proof=[])
-        assert not verify_consistency(old=1, old_root=LEAVES[0], new=number, new_root=LEAVES[0], proof=[])
+def test_numbers_beyond_any_log_are_refused_however_well_they_fit():
+    first, last = LEAVES[0], LEAVES[1]
+    whole = node_hash(first, last)
+    for size, believed in ((1 << 62, True), (1 << 63, False), (1 << 100_000, False)):
+        inclusion = {"leaf": last, "index": size, "size": size + 1, "root": whole, "proof": [first]}
+        assert verify_inclusion(**inclusion) is believed
+        consistency = {"old": size, "old_root": first, "new": size + 1, "new_root": whole, "proof": [last]}
+        assert verify_consistency(**consistency) is believed
 
 
 def test_the_empty_log_is_the_beginning_of_every_log_if_its_root_is_stated_right():

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from bode.domain.decision import Fact
 from bode.evidence.bundle import pack, unpack
+from bode.evidence.chain import chain_hash
 from bode.evidence.extract import Closed, Draft, Open, build
 from bode.evidence.merkle import leaf_hash
 from bode.evidence.note import Checkpoint, KeyKind, SigningKey
@@ -57,6 +58,27 @@ def zipped(data, **options):
         for name, content in unpack(data).files.items():
             file.writestr(name, content)
     return out
+
+
+def streamed(data):
+    """Pack an extract with a program that cannot go back to write sizes."""
+
+    class Pipe(io.RawIOBase):
+        def __init__(self):
+            self.taken = bytearray()
+
+        def writable(self):
+            return True
+
+        def write(self, content):
+            self.taken += content
+            return len(content)
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w") as file:
+        for name, content in unpack(data).files.items():
+            file.writestr(name, content)
+    return bytes(pipe.taken)
 
 
 def added(data, name, content=b"", **options):
@@ -385,6 +407,16 @@ CASES = {
         ALTERED,
         "the ZIP itself (its times, links, comments, checksums, end) is not as it was packed",
     ),
+    "a ZIP that was packed again as a stream": (
+        lambda data, lab: streamed(data),
+        UNDECIDED,
+        "the ZIP was packed again, in another way than an extract is",
+    ),
+    "a ZIP with files without end": (
+        lambda data, lab: pack({f"{number:05d}": b"" for number in range(50_001)}),
+        UNDECIDED,
+        "the ZIP has more files than any extract",
+    ),
     "a ZIP with something behind it": (
         lambda data, lab: data + b"x",
         ALTERED,
@@ -504,6 +536,22 @@ def test_an_issuer_who_ends_the_count_early_contradicts_the_last_event_that_was_
     assert verify(second_chain, trust).verdict is Verdict.VALID
     sixth = [event for event in log.messages[lab.MESSAGE] if event.seq == 6]
     assert len(sixth) == 2, "but the log now has two sixth events of one message, for ever"
+
+
+def test_an_event_of_a_later_version_is_not_judged(log, trust, lab):
+    """What a field means can change with the version: this verifier says that it does not know."""
+    event = log.messages[lab.MESSAGE][7]
+    later = event.envelope.replace(b'"version":1', b'"version":2')
+    log.messages[lab.MESSAGE][7] = later = replace(
+        event,
+        envelope=later,
+        hash=leaf_hash(later),
+        chain=chain_hash(log.messages[lab.MESSAGE][6].chain, leaf_hash(later)),
+    )
+    log.append(later.hash)
+    report = verify(log.issue(8), trust)
+    assert report.verdict is UNDECIDED
+    assert report.faults == [f"event 8 of message {MESSAGE}: it is of another version than this verifier knows"]
 
 
 def test_another_event_cannot_stand_in_for_the_issue(log, trust, lab):

@@ -97,7 +97,5 @@ def _entry(data: bytes, at: int) -> tuple[str, bool, int, int]:
     start = named + header.name_size + header.extra_size
     if header.flags & _DESCRIPTOR_FLAG:
         raise BundleError("the ZIP was packed again, in another way than an extract is")
-    if len(data) < start + header.size:
-        raise BundleError("the ZIP ends too early")
     name = data[named : named + header.name_size].decode("ascii", "replace")
     return name, header.method != 0, start, start + header.size

@@ -154,7 +154,7 @@ class Authority:
         folder.mkdir()
         (folder / "ext").write_text("extendedKeyUsage=critical,timeStamping\nbasicConstraints=CA:FALSE\n")
         (folder / "tsa.cnf").write_text(
-            "[tsa]\ndefault_tsa=t\n[t]\nserial=serial\nsigner_cert=tsa.pem\nsigner_key=tsa.key\ncerts=root.pem\n"
+            "[tsa]\ndefault_tsa=t\n[t]\nserial=serial\nsigner_cert=tsa.pem\nsigner_key=tsa.key\n"
             "signer_digest=sha256\ndefault_policy=1.2.3.4\ndigests=sha256,sha384,sha512\nordering=yes\ntsa_name=yes\n"
             "ess_cert_id_chain=no\naccuracy=secs:1\n"
         )

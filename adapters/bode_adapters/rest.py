@@ -33,9 +33,9 @@ class SettingsTable:
     def __init__(self, settings: Mapping[str, object]) -> None:
         self._left = dict(settings)
 
-    def text(self, key: str, *, needs: str, pattern: re.Pattern[str]) -> str:
-        """Take a required text that fits the pattern whole."""
-        value = self._take(key, _REQUIRED, needs)
+    def text(self, key: str, *, needs: str, pattern: re.Pattern[str], default: str | None = None) -> str:
+        """Take a text that fits the pattern whole; required where there is no default."""
+        value = self._take(key, default if default is not None else _REQUIRED, needs)
         if not isinstance(value, str) or not pattern.fullmatch(value):
             raise SettingError(key, value, needs)
         return value

@@ -30,7 +30,7 @@ from bode_adapters.contract import (
     Unknown,
 )
 from bode_adapters.mijnoverheid import MijnOverheidBox, MijnOverheidSettings
-from bode_adapters.mijnoverheid.answers import RESULTS
+from bode_adapters.mijnoverheid.results import RESULTS
 from bode_adapters.mijnoverheid.mock import MockMijnOverheid, create_mock
 from bode_adapters.testing.box import (
     BoxSuite,

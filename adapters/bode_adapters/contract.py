@@ -151,6 +151,8 @@ class ResultDocument:
         default_factory=dict[UUID, Placed | Refused | Unavailable]
     )
     """What it says, by message."""
+    receipt: str = ""
+    """Names the batch it is about, as the answer to the hand-over of that batch did."""
     fault: str = ""
 
 

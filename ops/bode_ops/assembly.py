@@ -16,6 +16,7 @@ from bode.compose.letter import LetterComposer
 from bode.compose.notice import NoticeComposer
 from bode.compose.wording import typed_address
 from bode.domain.bounces import RuleBook
+from bode.engine.box_results import BoxResults
 from bode.engine.doorbell import Doorbell, build_broker
 from bode.engine.inbound import Inbound
 from bode.engine.lanes import Lanes
@@ -45,6 +46,7 @@ class Application:
     doorbell: Doorbell
     sweeper: Sweeper
     inbound: Inbound
+    box_results: BoxResults
     bounce_routes: BounceRoutes
     intake: Intake
     queue_intake: QueueIntake
@@ -132,6 +134,7 @@ def build(settings: Settings) -> Application:
         doorbell=doorbell,
         sweeper=Sweeper(parts, lanes, doorbell.ring, inbound.work),
         inbound=inbound,
+        box_results=BoxResults(parts, lanes, inbound),
         bounce_routes=BounceRoutes(inbound, settings.bounces, return_path=parts.return_path, now=clock.real),
         intake=intake,
         queue_intake=QueueIntake(intake, vault.intake_key),

@@ -248,7 +248,7 @@ class EbmsTransport:
             identity: answer_of(results, report.moment, receipt=report.batch)
             for identity, results in report.results.items()
         }
-        return ResultDocument(key, content, answers)
+        return ResultDocument(key, content, answers, report.batch)
 
     async def _threaded(self, call: Callable[[EbmsAdapterClient], _T]) -> _T:
         client, threads = self._client, self._threads

@@ -77,6 +77,8 @@ class Placed:
     receipt: str | None = None
     code: str | None = None
     already: bool = False
+    stage: str | None = None
+    """The box's own word for the stage of its process that answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class PlacementRefused:
     code: str
     kind: RefusalKind
     text: str = ""
+    stage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ class PlacementUnavailable:
     channel: str
     code: str
     retry_after: float | None = None
+    stage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

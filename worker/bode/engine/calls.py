@@ -169,6 +169,7 @@ class Calls:
         given = await self._in_calls(lane, action, messages, lambda items: call(messages=items))
         for item, answer in zip((item for group in groups for item in group), given, strict=True):
             leased = item.leased
+            answers.note_unrecognised(lane, answer)
             event_of = partial(
                 answers.of_box, lane, rules=self._parts.rules, call=leased.call, called_at=leased.called_at
             )
@@ -196,6 +197,7 @@ class Calls:
             return_path=self._parts.return_path.make(Token(message.id, index, Carries.MESSAGE)) if email else None,
             receipt=placement.receipt if placement is not None else None,
             since=placement.called_at if placement is not None else None,
+            first_receipt=placement.first_receipt if placement is not None else None,
         )
 
     # ---- notices -------------------------------------------------------------------------------------------------

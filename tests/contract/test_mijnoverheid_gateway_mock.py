@@ -26,8 +26,9 @@ from bode_adapters.contract import (
     Unavailable,
     Unknown,
 )
-from bode_adapters.mijnoverheid.mock import create_mock
+from bode_adapters.mijnoverheid.mock import create_mock, serve_mock
 from bode_adapters.mijnoverheid.results import RESULTS
+from bode_adapters.mijnoverheid.settings import TransportKind
 from bode_adapters.testing.box import (
     new_message,
     utc_now,
@@ -162,3 +163,9 @@ async def test_the_mock_answers_a_batch_it_knows_with_its_status() -> None:
         (placement,) = (await client.get("/_mock/plaatsingen")).json()
         assert placement["ontvanger"] == "*******19"
         assert placement["count"] == 1
+
+
+@pytest.mark.parametrize("transport", TransportKind)
+async def test_either_mock_can_be_served_for_others_to_test_against(transport: TransportKind) -> None:
+    async with serve_mock(port=0, clock=utc_now, transport=transport) as url, httpx.AsyncClient(base_url=url) as client:
+        assert (await client.get("/_mock/plaatsingen")).json() == []

@@ -290,7 +290,8 @@ async def test_a_result_that_comes_late_starts_the_48_hours_at_the_boxs_own_time
         await bode.side.order("laat", code="40")
         message = await bode.accept()
         start = bode.app.clock.now()
-        await bode.pass_time(hours=42, every=2)
+        await bode.settle()
+        await bode.pass_time(hours=42, every=3)
         delivery = await bode.app.delivery(message)
         assert (delivery.state, delivery.outcome) == (DeliveryState.DONE, Outcome.NOTICED)
         at = start + MINUTES + timedelta(hours=40)
@@ -302,6 +303,7 @@ async def test_half_a_batch_leaves_the_other_half_to_a_person_and_a_late_rest_se
     async with world(make_app, sqlite_url, "ebms") as bode:
         await bode.side.order("halve-batch", code="28")
         messages = [await bode.accept() for _ in range(4)]
+        await bode.settle()
         await bode.pass_time(hours=26, every=2)
         assert len(bode.box.batches) == 1
         states = [(await bode.app.delivery(message)).state for message in messages]
@@ -358,6 +360,7 @@ async def test_already_there_counts_with_the_first_time_also_when_that_is_told_l
         await bode.side.order("laat", code="50", keer=1)
         message = await bode.accept()
         start = bode.app.clock.now()
+        await bode.settle()
         await bode.pass_time(hours=25, every=5)
         number = await bode.number(message)
         await bode.side.order("BerichtBestaatAl", ontvanger=number, keer=1)

@@ -13,6 +13,7 @@ What it can be commanded besides what the Berichtenbox can: `http-NNN` (answers 
 
 import base64
 import binascii
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
@@ -23,9 +24,11 @@ from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
 
 from bode_adapters.contract import Clock
+from bode_adapters.mijnoverheid import mock_ebms
 from bode_adapters.mijnoverheid.mock_berichtenbox import COMMANDS, Batch, Berichtenbox, Received
 from bode_adapters.mijnoverheid.mock_subscriptions import check_subscriptions
-from bode_adapters.serving import broken_off, keep_silent
+from bode_adapters.mijnoverheid.settings import TransportKind
+from bode_adapters.serving import broken_off, keep_silent, serve
 
 _UUID: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _AFTER_ACCEPTING: Final = ("timeout-na-acceptatie", "verbreek", "onleesbaar", "fout-na-acceptatie")
@@ -137,6 +140,14 @@ def create_mock(
         logging_config=None,
         request_max_body_size=None,
     )
+
+
+def serve_mock(
+    *, port: int, clock: Clock, transport: TransportKind = TransportKind.REST, result_delay: timedelta = timedelta(0)
+) -> AbstractAsyncContextManager[str]:
+    """Serve the mock of a transport on a port of this machine (0: a free one), and give its address."""
+    create = create_mock if transport is TransportKind.REST else mock_ebms.create_mock
+    return serve(create(clock=clock, result_delay=result_delay), port=port)
 
 
 # ---------------------------------------------------------------------------------------------------------- operations

@@ -309,7 +309,7 @@ def _busy(request: Request[Any, Any, Any], mock: MockEbms) -> Response[bytes] | 
 
 
 def _as_message(mock: MockEbms, about: dict[str, str], content: bytes) -> Response[bytes]:
-    properties = {
+    properties: dict[str, object] = {
         "cpaId": mock.cpa_id,
         "fromParty": {"partyId": "urn:osb:oin:00000004003214345001", "role": "SP"},
         "toParty": {"partyId": f"urn:osb:oin:{mock.oin}", "role": "SR"},

@@ -309,7 +309,8 @@ def _busy(request: Request[Any, Any, Any], mock: MockEbms) -> Response[bytes] | 
 
 
 def _as_message(mock: MockEbms, about: dict[str, str], content: bytes) -> Response[bytes]:
-    properties: dict[str, object] = {
+    properties = {
+        **about,
         "cpaId": mock.cpa_id,
         "fromParty": {"partyId": "urn:osb:oin:00000004003214345001", "role": "SP"},
         "toParty": {"partyId": f"urn:osb:oin:{mock.oin}", "role": "SR"},
@@ -317,7 +318,7 @@ def _as_message(mock: MockEbms, about: dict[str, str], content: bytes) -> Respon
         "timestamp": mock.box.clock().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
     source = {"name": "bericht.xml", "contentId": "1", "contentType": "text/xml", "content": content}
-    return _json({"properties": properties | about, "dataSources": [source]})
+    return _json({"properties": properties, "dataSources": [source]})
 
 
 def _json(body: object) -> Response[bytes]:

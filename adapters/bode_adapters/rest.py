@@ -1,17 +1,20 @@
-"""What the REST clients of the boxes share: reading settings, one kept client, and what a call without an answer means.
+"""What the REST clients share: reading settings, making a call, and what a call without an answer means.
 
-Nothing here knows a box: each adapter has its own tables for what its other side says.
+Nothing here knows an outside system: each adapter has its own tables for what its other side says. How one is reached
+(address, TLS, headers) is in `connection`.
 """
 
-import ipaddress
 import re
-from collections.abc import Mapping
+import ssl
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
-from urllib.parse import urlsplit
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Final, cast
 
+import httpcore
 import httpx
 
 from bode_adapters.contract import Answer, RefusalKind, Refused, SettingError, Unavailable, Unknown
@@ -21,10 +24,38 @@ HIDDEN: Final = "(not shown)"
 
 _REQUIRED: Final = object()
 _VISIBLE_ASCII: Final = re.compile(r"[!-~]+")
+_HEADER_NAME: Final = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
+_HEADERS_OF_HTTP: Final = frozenset(
+    {"accept", "authorization", "connection", "content-length", "content-type", "host", "transfer-encoding"}
+)
+
+Network = IPv4Network | IPv6Network
 
 NOTHING_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 """Errors from before the first byte of a request. Every other one leaves the outcome open, also a failed write: a
 server may act on what it already has."""
+
+MOST_ANSWER_BYTES: Final = 16 * 1024 * 1024
+"""The most that is read of an answer, unpacked: a page of a hundred texts of the largest size has its place."""
+
+_CLIENT_CERTIFICATE_ALERTS: Final = frozenset({
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+    "TLSV1_ALERT_UNKNOWN_CA",
+    "SSLV3_ALERT_BAD_CERTIFICATE",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE",
+    "TLSV1_ALERT_ACCESS_DENIED",
+})  # fmt: skip
+"""How a server says that it does not accept our certificate, or misses it. In TLS 1.3 that comes after our first bytes
+left, and all the same means that it read none of them."""
+
+
+class AddressRefusedError(httpcore.ConnectError):
+    """An address that the settings do not allow; nothing was connected to. Its text names no address."""
 
 
 class SettingsTable:
@@ -82,30 +113,47 @@ class SettingsTable:
             raise SettingError(key, HIDDEN, "a table")
         return {str(name): entry for name, entry in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
-    def base_url(self) -> httpx.URL:
-        """Take `base_url`: https, or http to this machine itself when `allow_plain_http` says so.
-
-        Plain http anywhere else would carry a citizen's number in the clear: there is no setting for it.
-        """
-        needs = "an https address without user, query or fragment"
-        plain_http_allowed = self.flag("allow_plain_http")
-        value = self._take("base_url", _REQUIRED, needs)
-        if not isinstance(value, str):
-            raise SettingError("base_url", value, needs)
+    def file(self, key: str) -> Path | None:
+        """Take the path of a file that can be read; `None` when it is not there."""
+        needs = "the path of a file that can be read"
+        value = self._take(key, None, needs)
+        if value is None:
+            return None
+        if not isinstance(value, str | Path) or not str(value):
+            raise SettingError(key, value, needs)
+        path = Path(value)
         try:
-            url = httpx.URL(value)
-            parts = urlsplit(value)
-        except (httpx.InvalidURL, ValueError):
-            raise SettingError("base_url", HIDDEN, needs) from None
-        if parts.username is not None or parts.password is not None:
-            raise SettingError("base_url", HIDDEN, needs)
-        if not url.host or parts.query or parts.fragment or url.scheme not in {"https", "http"}:
-            raise SettingError("base_url", value, needs)
-        if url.scheme == "http" and not (plain_http_allowed and is_loopback(url)):
-            raise SettingError(
-                "base_url", value, "https; plain http only to 127.0.0.1, ::1 or localhost, with allow_plain_http = true"
-            )
-        return url
+            with path.open("rb") as file:
+                file.read(1)
+        except OSError as error:
+            raise SettingError(key, str(path), f"{needs}: {error.strerror}") from None
+        return path
+
+    def networks(self, key: str) -> tuple[Network, ...]:
+        """Take a list of networks such as `10.20.0.0/16`; empty when it is not there."""
+        needs = 'a list of networks, as ["10.20.0.0/16", "fd00::/8"]'
+        value = self._take(key, (), needs)
+        if not isinstance(value, list | tuple):
+            raise SettingError(key, value, needs)
+        found: list[Network] = []
+        for entry in cast("Collection[object]", value):
+            try:
+                found.append(ip_network(entry if isinstance(entry, str) else ""))
+            except ValueError:
+                raise SettingError(key, entry, needs) from None
+        return tuple(found)
+
+    def headers(self, key: str, *, reserved: Collection[str] = ()) -> Mapping[str, str]:
+        """Take a table of headers, none of them one that HTTP or the adapter (`reserved`) sets itself."""
+        checked: dict[str, str] = {}
+        for name, value in self.table(key).items():
+            if not _HEADER_NAME.fullmatch(name) or name.lower() in _HEADERS_OF_HTTP.union(reserved):
+                needs = "a header name, and not one that this adapter sets itself"
+                raise SettingError(f"{key}.{name}", HIDDEN, needs)
+            if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+                raise SettingError(f"{key}.{name}", HIDDEN, "a text of visible ASCII characters and blanks")
+            checked[name] = value
+        return checked
 
     def finish(self) -> None:
         """Refuse what was not taken. The value is not shown: a misspelt `api_kye` holds a secret all the same."""
@@ -120,58 +168,86 @@ class SettingsTable:
         return self._left.pop(key)
 
 
-def is_loopback(url: httpx.URL) -> bool:
-    """Say whether an address is this machine itself."""
-    if url.host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(url.host).is_loopback
-    except ValueError:
-        return False
+async def send(
+    client: httpx.AsyncClient, request: httpx.Request, *, most_bytes: int = MOST_ANSWER_BYTES
+) -> httpx.Response | Unavailable | Unknown | Refused:
+    """Make one call, once: the other side's response, read whole, or what its absence means.
 
-
-def new_client(
-    base_url: httpx.URL,
-    *,
-    headers: Mapping[str, str],
-    timeout_seconds: float,
-    connections: int,
-    transport: httpx.AsyncBaseTransport | None,
-) -> httpx.AsyncClient:
-    """Give a client that keeps its connections. Their number bounds how many calls run at once: the others wait.
-
-    The time-out is the longest silence in connecting, sending or receiving. Waiting for a free connection has none:
-    the calls before it have. No redirect is followed: a message goes to the address in the settings or nowhere.
+    `Refused` is about our connection (a certificate, an address that the settings do not allow) and nothing was done.
     """
-    return httpx.AsyncClient(
-        base_url=base_url,
-        headers=headers,
-        timeout=httpx.Timeout(timeout_seconds, pool=None),
-        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-        follow_redirects=False,
-        # A proxy named in the environment (HTTPS_PROXY) is used, except to reach this machine itself.
-        trust_env=not is_loopback(base_url),
-        transport=transport,
-    )
-
-
-async def send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response | Unavailable | Unknown:
-    """Make one call, once: the other side's response, or what its absence means."""
     try:
-        return await client.send(request)
-    except NOTHING_SENT:
+        response = await client.send(request, stream=True)
+        try:
+            content = await _whole(response, most_bytes)
+        finally:
+            await response.aclose()
+    except (httpx.RequestError, OSError) as error:
+        # In TLS 1.3 the refusal of our certificate comes while reading, and through httpx as OpenSSL's own error.
+        return _without_answer(error)
+    if content is None:
+        return Unknown("answer_too_large")
+    # What was unpacked must not be unpacked again.
+    headers = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_THE_PACKING]
+    return httpx.Response(response.status_code, headers=headers, content=content, request=request)
+
+
+_OF_THE_PACKING: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+
+
+async def _whole(response: httpx.Response, most_bytes: int) -> bytes | None:
+    """Read an answer; `None` where it is larger than anything we asked for."""
+    content = bytearray()
+    async for part in response.aiter_bytes():
+        content += part
+        if len(content) > most_bytes:
+            return None
+    return bytes(content)
+
+
+def _without_answer(error: httpx.RequestError | OSError) -> Unavailable | Unknown | Refused:
+    for cause in _causes(error):
+        match cause:
+            case AddressRefusedError():
+                return Refused(
+                    "address_not_allowed",
+                    RefusalKind.CONFIGURATION,
+                    "base_url leads to an address that is not public and not in allowed_networks",
+                )
+            case ssl.SSLCertVerificationError():
+                return Refused(
+                    "server_certificate",
+                    RefusalKind.CONFIGURATION,
+                    "the certificate at base_url is not one that ca_file, or the system, trusts for this name",
+                )
+            case ssl.SSLError(reason=reason) if reason in _CLIENT_CERTIFICATE_ALERTS:
+                return Refused(
+                    "client_certificate",
+                    RefusalKind.CONFIGURATION,
+                    "the other side does not accept our certificate, or misses it",
+                )
+            case _:
+                pass
+    if isinstance(error, NOTHING_SENT):
         return Unavailable("connect_error")
-    except httpx.TimeoutException:
-        return Unknown("timeout")
-    except httpx.RequestError:
-        return Unknown("connection_lost")
+    return Unknown("timeout" if isinstance(error, httpx.TimeoutException) else "connection_lost")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Give an error and what it came from, to the first."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def by_status(response: httpx.Response, table: Mapping[int, Answer], *, now: datetime) -> Answer:
     """Give what a status without a usable body means, by the adapter's own table, `Retry-After` added.
 
     A 5xx that is not in the table is `Unknown`: 502 and 504 come from something in between, after it passed the
-    request on. Any other status that is not in the table is a word we do not know.
+    request on. A redirect is never followed: a message goes to the address in the settings or nowhere. Any other status
+    that is not in the table is a word we do not know.
     """
     status = response.status_code
     answer = table.get(status)
@@ -181,6 +257,9 @@ def by_status(response: httpx.Response, table: Mapping[int, Answer], *, now: dat
         return answer
     if httpx.codes.is_server_error(status):
         return Unknown(f"http_{status}")
+    if httpx.codes.is_redirect(status):
+        text = "base_url is not the address of the service itself: redirects are not followed"
+        return Refused(f"http_{status}", RefusalKind.CONFIGURATION, text)
     return Refused(f"http_{status}", RefusalKind.UNRECOGNISED, f"HTTP status {status} is not in the contract")
 
 

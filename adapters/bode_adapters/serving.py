@@ -5,6 +5,7 @@ Used by the tests and the demonstration; no adapter imports it.
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -18,8 +19,10 @@ LOOPBACK: Final = "127.0.0.1"
 
 
 @asynccontextmanager
-async def serve(app: Any, *, port: int = 0) -> AsyncGenerator[str]:
+async def serve(app: Any, *, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncGenerator[str]:
     """Serve an ASGI app on 127.0.0.1 in the running loop and give its address; port 0 takes a free one.
+
+    With `tls` the address is https, at the name that certificates have for this machine: localhost.
 
     uvicorn's own `serve` would take SIGINT and SIGTERM from whoever embeds this, so its parts are called here. Its own
     `shutdown` always waits a tenth of a second for clients that are gone already, so stopping is done here as well: at
@@ -31,12 +34,14 @@ async def serve(app: Any, *, port: int = 0) -> AsyncGenerator[str]:
         listener.bind((LOOPBACK, port))
         config = uvicorn.Config(app, log_config=None, log_level="critical", access_log=False, ws="none")
         config.load()
+        config.ssl = tls
         server = uvicorn.Server(config)
         server.lifespan = config.lifespan_class(config)
         await server.startup(sockets=[listener])
         ticking = asyncio.create_task(server.main_loop())
         try:
-            yield f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+            address = f"http://{LOOPBACK}" if tls is None else "https://localhost"
+            yield f"{address}:{listener.getsockname()[1]}"
         finally:
             ticking.cancel()
             await _stop(server)

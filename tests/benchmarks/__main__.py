@@ -69,7 +69,7 @@ def settings(folder: Path, database: str, broker: str, smtp_port: int) -> Settin
                 "label": "Mijn Gemeente",
                 "url": "https://mijn.gemeente.example",
                 "ceiling": "hoog",
-                "settings": {"base_url": "http://127.0.0.1:9/api/v1", "allow_plain_http": True},
+                "settings": {"base_url": "http://127.0.0.1:9/api/v1"},
             }
         },
         notices={"adapter": "smtp-notifier", "settings": mail},

@@ -26,7 +26,6 @@ SENDER = Sender(
 )
 SETTINGS: dict[str, object] = {
     "base_url": "http://127.0.0.1:1",
-    "allow_plain_http": True,
     "api_key": API_KEY,
     "leverancier_oin": "00000003564624920000",
     "timeout_seconds": 0.3,
@@ -34,7 +33,6 @@ SETTINGS: dict[str, object] = {
 EBMS_SETTINGS: dict[str, object] = {
     "transport": "ebms",
     "base_url": "http://127.0.0.1:1",
-    "allow_plain_http": True,
     "username": "bode",
     "password": API_KEY,
     "cpa_id": "mock-cpa",
@@ -66,12 +64,12 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 
 def new_box(url: str, **changes: object) -> MijnOverheidBox:
-    checks = {"subscriptions": {"base_url": f"{url}{PATH}", "allow_plain_http": True}}
+    checks = {"subscriptions": {"base_url": f"{url}{PATH}"}}
     return MijnOverheidBox.from_settings(SETTINGS | checks | {"base_url": url} | changes, clock=utc_now)
 
 
 def new_ebms_box(url: str, **changes: object) -> MijnOverheidBox:
-    checks = {"subscriptions": {"base_url": f"{url}{PATH}", "allow_plain_http": True}}
+    checks = {"subscriptions": {"base_url": f"{url}{PATH}"}}
     return MijnOverheidBox.from_settings(EBMS_SETTINGS | checks | {"base_url": url} | changes, clock=utc_now)
 
 

@@ -51,7 +51,6 @@ TOKEN = "bewijs-van-de-proef"
 SENDER = Sender(oin="00000001003214345000", name="Gemeente Voorbeeld", email="post@voorbeeld.example")
 SETTINGS: dict[str, object] = {
     "base_url": "http://127.0.0.1:1/api/v1",
-    "allow_plain_http": True,
     "token": TOKEN,
     "timeout_seconds": 0.3,
 }
@@ -162,7 +161,13 @@ def test_it_is_a_box() -> None:
 
 def test_only_the_address_is_required() -> None:
     settings = MijnDomeinSettings.read({"base_url": "https://mijn.example/api/v1"})
-    assert (settings.token, settings.timeout_seconds, settings.concurrency, settings.headers) == (None, 30, 10, {})
+    connection = settings.connection
+    assert (settings.token, connection.timeout_seconds, connection.concurrency, connection.headers) == (
+        None,
+        30,
+        10,
+        {},
+    )
 
 
 @pytest.mark.parametrize(
@@ -408,7 +413,7 @@ def test_numbers_of_every_kind_are_known_as_valid(kind: IdentifierKind) -> None:
         (406, RefusalKind.DEFECT),
         (413, RefusalKind.CONTENT),
         (415, RefusalKind.DEFECT),
-        (302, RefusalKind.UNRECOGNISED),
+        (302, RefusalKind.CONFIGURATION),
         (418, RefusalKind.UNRECOGNISED),
         (408, Unavailable),
         (429, Unavailable),

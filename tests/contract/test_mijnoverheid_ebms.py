@@ -161,7 +161,7 @@ def test_no_document_is_over_its_size_and_one_byte_less_makes_two() -> None:
         (404, RefusalKind.CONFIGURATION),
         (405, RefusalKind.CONFIGURATION),
         (413, RefusalKind.CONFIGURATION),
-        (302, RefusalKind.UNRECOGNISED),
+        (302, RefusalKind.CONFIGURATION),
         (418, RefusalKind.UNRECOGNISED),
         (408, Unavailable),
         (429, Unavailable),

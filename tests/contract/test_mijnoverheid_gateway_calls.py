@@ -166,7 +166,7 @@ async def test_a_batch_over_ten_is_our_fault_and_is_not_sent() -> None:
         (404, RefusalKind.CONFIGURATION),
         (405, RefusalKind.CONFIGURATION),
         (413, RefusalKind.CONFIGURATION),
-        (302, RefusalKind.UNRECOGNISED),
+        (302, RefusalKind.CONFIGURATION),
         (418, RefusalKind.UNRECOGNISED),
         (408, Unavailable),
         (429, Unavailable),

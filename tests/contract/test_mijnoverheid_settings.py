@@ -38,21 +38,13 @@ def test_a_required_setting_is_named(missing: str) -> None:
         ("concurrency", 101),
         ("concurrency", 1.5),
         ("concurrency", True),
-        ("allow_plain_http", "ja"),
+        ("allow_http", "ja"),
     ],
 )
 def test_a_setting_out_of_bounds_is_named(key: str, value: object) -> None:
     with pytest.raises(SettingError) as error:
         MijnOverheidSettings.read(SETTINGS | {key: value})
     assert error.value.key == key
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
-def test_plain_http_is_for_this_machine_and_only_when_allowed(host: str) -> None:
-    plain = SETTINGS | {"base_url": f"http://{host}:8080"}
-    MijnOverheidSettings.read(plain)
-    with pytest.raises(SettingError, match="https"):
-        MijnOverheidSettings.read(plain | {"allow_plain_http": False})
 
 
 @pytest.mark.parametrize("settings", [{"api_key": "GEHEIM met blanco"}, {"api_kye": "GEHEIM"}, {"api_key": ["GEHEIM"]}])

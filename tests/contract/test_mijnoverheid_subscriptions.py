@@ -9,7 +9,7 @@ from mijnoverheid_sides import EBMS_SETTINGS, SENDER, SETTINGS, always, answerin
 from bode_adapters.contract import Identifier, IdentifierKind, Reachability
 from bode_adapters.testing.box import new_identifier
 
-CHECKS: dict[str, object] = {"subscriptions": {"base_url": "http://127.0.0.1:1/x", "allow_plain_http": True}}
+CHECKS: dict[str, object] = {"subscriptions": {"base_url": "http://127.0.0.1:1/x"}}
 
 
 async def check(handler: object, settings: dict[str, object]) -> Sequence[Reachability]:

@@ -52,7 +52,6 @@ primary = true
 base_url = "http://127.0.0.1:9"
 api_key = "sleutel"
 leverancier_oin = "00000001999000090000"
-allow_plain_http = true
 [channels.email]
 adapter = "smtp-carrier"
 kind = "email"

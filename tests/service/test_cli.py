@@ -45,7 +45,6 @@ primary = true
 base_url = "http://127.0.0.1:9"
 api_key = "zeer-geheime-sleutel"
 leverancier_oin = "00000001999000090000"
-allow_plain_http = true
 [notices]
 adapter = "smtp-notifier"
 [notices.settings]

@@ -83,7 +83,7 @@ async def world(make_app, url, transport: str, *, delay: timedelta = MINUTES, **
         settings = SETTINGS
 
     def box(address: str) -> MijnOverheidBox:
-        checks = {"subscriptions": {"base_url": f"{address}{PATH}", "allow_plain_http": True}}
+        checks = {"subscriptions": {"base_url": f"{address}{PATH}"}}
         return MijnOverheidBox.from_settings(settings | checks | {"base_url": address}, clock=app.clock.now)
 
     async with mocked_side(served, box=box, sender=None, unreachable="NietActiefOfGeabonneerd") as side:

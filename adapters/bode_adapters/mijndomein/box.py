@@ -1,7 +1,6 @@
 """The box adapter for a portal on the FBS message store."""
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,6 +10,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
+from bode_adapters.connection import Connection
 from bode_adapters.contract import (
     Absent,
     Answer,
@@ -21,13 +21,13 @@ from bode_adapters.contract import (
     IdentifierKind,
     Placed,
     Reachability,
+    Refused,
     Sender,
-    SettingError,
     Unavailable,
     Unknown,
 )
 from bode_adapters.mijndomein import answers, limits, wire
-from bode_adapters.rest import HIDDEN, SettingsTable, moment_of, new_client, send, written
+from bode_adapters.rest import SettingsTable, moment_of, send, written
 
 _Found = TypeVar("_Found")
 _ShelfName = tuple[str, IdentifierKind, str]
@@ -39,19 +39,6 @@ _PAGE_SIZE: Final = 100
 _EARLIER: Final = timedelta(minutes=15)
 """How long before `since` a message found may have been received: clocks differ, and `since` may be when a call was
 given up rather than when it was made."""
-_HEADER_NAME: Final = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]+")
-_HEADER_VALUE: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
-_OURS: Final = frozenset({
-    "accept",
-    "authorization",
-    "connection",
-    "content-length",
-    "content-type",
-    "host",
-    "transfer-encoding",
-    "x-ontvanger",
-})  # fmt: skip
-
 _CAPABILITIES: Final = Capabilities(
     bulk=100,
     repeat_is_recognised=False,
@@ -66,24 +53,17 @@ _CAPABILITIES: Final = Capabilities(
 class MijnDomeinSettings:
     """The adapter's table in the configuration, checked."""
 
-    base_url: httpx.URL
-    """With the version in it: the contract's is `/api/v1`."""
+    connection: Connection
+    """With the version in `base_url`: the contract's is `/api/v1`."""
     token: str | None = field(repr=False)
-    timeout_seconds: float
-    concurrency: int
-    headers: Mapping[str, str] = field(repr=False)
-    """Sent with every call, for a gateway in front of the store; may hold secrets."""
 
     @classmethod
     def read(cls, settings: Mapping[str, object]) -> Self:
         """Check a table whole; raises `SettingError`."""
         table = SettingsTable(settings)
         checked = cls(
-            base_url=table.base_url(),
+            connection=Connection.read(table, reserved={"x-ontvanger"}),
             token=table.optional_secret("token"),
-            timeout_seconds=table.seconds("timeout_seconds", default=30, at_most=300),
-            concurrency=table.count("concurrency", default=10, at_most=100),
-            headers=_headers(table.table("headers")),
         )
         table.finish()
         return checked
@@ -122,16 +102,10 @@ class MijnDomeinBox:
 
     async def open(self) -> None:
         """Make the client; connections are made when they are needed, and kept."""
-        headers = dict(self._settings.headers) | {"Accept": "application/json, application/problem+json"}
+        headers = {"Accept": "application/json, application/problem+json"}
         if self._settings.token is not None:
             headers["Authorization"] = f"Bearer {self._settings.token}"
-        self._client = new_client(
-            self._settings.base_url,
-            headers=headers,
-            timeout_seconds=self._settings.timeout_seconds,
-            connections=self._settings.concurrency,
-            transport=self._transport,
-        )
+        self._client = self._settings.connection.client(headers=headers, transport=self._transport)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -239,7 +213,7 @@ class MijnDomeinBox:
         request = self._opened.build_request("GET", path, params=query, headers={"X-Ontvanger": ontvanger})
         response = await send(self._opened, request)
         match response:
-            case Unavailable(code=code):
+            case Unavailable(code=code) | Refused(code=code):
                 return Unknown(code)
             case Unknown():
                 return response
@@ -288,14 +262,3 @@ def _may_be(found: wire.Opgeslagen, message: BoxMessage) -> bool:
         return False
     received = moment_of(found.ontvangen)
     return message.since is None or received is None or received >= message.since - _EARLIER
-
-
-def _headers(table: Mapping[str, object]) -> Mapping[str, str]:
-    checked: dict[str, str] = {}
-    for name, value in table.items():
-        if not _HEADER_NAME.fullmatch(name) or name.lower() in _OURS:
-            raise SettingError(f"headers.{name}", HIDDEN, "a header name, and not one that this adapter sets itself")
-        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-            raise SettingError(f"headers.{name}", HIDDEN, "a text of visible ASCII characters and blanks")
-        checked[name] = value
-    return checked

@@ -39,11 +39,11 @@ from bode_adapters.contract import (
     Unavailable,
     Unknown,
 )
-from bode_adapters.mijnoverheid import globe
+from bode_adapters.mijnoverheid import globe, limits
 from bode_adapters.mijnoverheid.markup import UnreadableError
 from bode_adapters.mijnoverheid.results import ResultAnswer, answer_of
 from bode_adapters.mijnoverheid.settings import EbmsSettings, MijnOverheidSettings
-from bode_adapters.rest import NOTHING_SENT, is_loopback
+from bode_adapters.rest import send
 
 _T = TypeVar("_T")
 
@@ -88,41 +88,42 @@ class EbmsTransport:
     """
 
     def __init__(
-        self, settings: MijnOverheidSettings, ebms: EbmsSettings, *, clock: Clock, transport: httpx.BaseTransport | None
+        self,
+        settings: MijnOverheidSettings,
+        ebms: EbmsSettings,
+        *,
+        clock: Clock,
+        transport: httpx.AsyncBaseTransport | None,
     ) -> None:
         """Keep the settings; `transport` stands in for the network in a test."""
         self._settings = settings
         self._ebms = ebms
         self._clock = clock
         self._transport = transport
+        self._calls: httpx.AsyncClient | None = None
         self._client: EbmsAdapterClient | None = None
         self._threads: ThreadPoolExecutor | None = None
 
     async def open(self) -> None:
         """Make the client and its threads."""
-        settings, ebms = self._settings, self._ebms
-        config = EbmsAdapterClientConfig(str(ebms.base_url), ebms.username, ebms.password)
+        ebms = self._ebms
+        config = EbmsAdapterClientConfig(str(ebms.connection.base_url), ebms.username, ebms.password)
         auth = httpx.BasicAuth(ebms.username, ebms.password or "") if ebms.username is not None else None
-        client = httpx.Client(
-            base_url=config.api_base_url,
-            auth=auth,
-            timeout=httpx.Timeout(settings.timeout_seconds, pool=None),
-            limits=httpx.Limits(max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency),
-            follow_redirects=False,
-            trust_env=not is_loopback(ebms.base_url),
-            transport=self._transport,
-        )
-        self._client = EbmsAdapterClient(config, http_client=client)
-        self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="ebms")
+        self._calls = ebms.connection.client(headers={}, transport=self._transport)
+        loop = asyncio.get_running_loop()
+        http = httpx.Client(base_url=config.api_base_url, auth=auth, transport=_Through(self._calls, loop))
+        self._client = EbmsAdapterClient(config, http_client=http)
+        self._threads = ThreadPoolExecutor(ebms.connection.concurrency, thread_name_prefix="ebms")
 
     async def close(self) -> None:
         """Close the connections; a call that is under way ends in its own time."""
         if self._threads is not None:
             self._threads.shutdown(wait=False)
             self._threads = None
-        if self._client is not None:
+        if self._client is not None and self._calls is not None:
             self._client.close()
-            self._client = None
+            await self._calls.aclose()
+            self._client = self._calls = None
 
     async def hand_over(self, batch: UUID, messages: Sequence[BoxMessage]) -> Sequence[Answer]:
         """Hand over the messages of one call; an answer per message, in order."""
@@ -257,6 +258,34 @@ class EbmsTransport:
         return await asyncio.get_running_loop().run_in_executor(threads, call, client)
 
 
+class _NoResponseError(httpx.TransportError):
+    """There was no response; `answer` says what that means."""
+
+    def __init__(self, answer: Unavailable | Unknown | Refused) -> None:
+        super().__init__(answer.code)
+        self.answer = answer
+
+
+class _Through(httpx.BaseTransport):
+    """Makes the calls of a client that waits in a thread in the event loop: over the same checked connections as any.
+
+    What no response means is told by `rest.send`, and carried through the client in an error.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, loop: asyncio.AbstractEventLoop) -> None:
+        self._client = client
+        self._loop = loop
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Make one call, waiting in this thread."""
+        made = self._client.build_request(request.method, request.url, content=request.read(), headers=request.headers)
+        most = limits.BATCH_BYTES * 2  # A batch of ours comes back in base64, within JSON.
+        response = asyncio.run_coroutine_threadsafe(send(self._client, made, most_bytes=most), self._loop).result()
+        if not isinstance(response, httpx.Response):
+            raise _NoResponseError(response)
+        return response
+
+
 def _first_batch(message: BoxMessage) -> UUID | None:
     """Give the batch a message first came in: its first receipt, which is an ebMS message id, begins with it."""
     return UUID(message.first_receipt.partition(".")[0]) if message.first_receipt is not None else None
@@ -272,14 +301,14 @@ def _not_taken(error: Exception) -> Answer:
     """Tell what an error means for a batch; its text can repeat what was sent, and is not kept."""
     status = _status(error)
     if status is None:
-        cause = error.__cause__ if isinstance(error, EbmsAdapterError) else error
-        if isinstance(cause, NOTHING_SENT):
-            return Unavailable("connect_error")
-        return Unknown("timeout" if isinstance(cause, httpx.TimeoutException) else "connection_lost")
+        cause = error.__cause__
+        return cause.answer if isinstance(cause, _NoResponseError) else Unknown("connection_lost")
     if (answer := SEND_STATUSES.get(status)) is not None:
         return answer
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Unknown(f"ebms_{status}")
+    if httpx.codes.is_redirect(status):
+        return Refused(f"ebms_{status}", RefusalKind.CONFIGURATION, "base_url is not the ebMS adapter: it redirects")
     return Refused(f"ebms_{status}", RefusalKind.UNRECOGNISED, f"HTTP status {status} is not in the contract")
 
 

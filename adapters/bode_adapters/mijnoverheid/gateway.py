@@ -23,7 +23,7 @@ from bode_adapters.mijnoverheid import gateway_answers as answers
 from bode_adapters.mijnoverheid import gateway_wire as wire
 from bode_adapters.mijnoverheid import limits
 from bode_adapters.mijnoverheid.settings import GatewaySettings, MijnOverheidSettings
-from bode_adapters.rest import by_status, new_client, send, written
+from bode_adapters.rest import by_status, send, written
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 MESSAGES: Final = 10
@@ -67,13 +67,8 @@ class GatewayTransport:
 
     async def open(self) -> None:
         """Make the client; connections are made when they are needed, and kept."""
-        self._client = new_client(
-            self._gateway.base_url,
-            headers={"X-API-Key": self._gateway.api_key, "Accept": "application/json"},
-            timeout_seconds=self._settings.timeout_seconds,
-            connections=self._settings.concurrency,
-            transport=self._transport,
-        )
+        headers = {"X-API-Key": self._gateway.api_key, "Accept": "application/json"}
+        self._client = self._gateway.connection.client(headers=headers, transport=self._transport)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Self
 
-import httpx
-
+from bode_adapters.connection import Connection
 from bode_adapters.contract import SettingError
 from bode_adapters.mijnoverheid import limits
 from bode_adapters.rest import SettingsTable
@@ -29,7 +28,7 @@ class TransportKind(StrEnum):
 class GatewaySettings:
     """The REST gateway."""
 
-    base_url: httpx.URL
+    connection: Connection
     api_key: str = field(repr=False)
 
 
@@ -37,7 +36,7 @@ class GatewaySettings:
 class EbmsSettings:
     """The ebMS adapter, and the agreement (CPA) with Logius that it holds."""
 
-    base_url: httpx.URL
+    connection: Connection
     cpa_id: str
     from_party_id: str
     to_party_id: str
@@ -55,13 +54,11 @@ class MijnOverheidSettings:
     """The whole table, checked."""
 
     transport: GatewaySettings | EbmsSettings
-    subscriptions: httpx.URL | None
+    subscriptions: Connection | None
     """Where the subscription check is (ValidateAbonnementen), if it is there."""
     leverancier_oin: str
     """The OIN that is registered at the Berichtenbox as supplier (BerichtLeverancierID). One per call, so one per
     adapter: bodies with registrations of their own each get a channel of their own."""
-    timeout_seconds: float
-    concurrency: int
 
     @classmethod
     def read(cls, settings: Mapping[str, object]) -> Self:
@@ -73,15 +70,14 @@ class MijnOverheidSettings:
             transport=_gateway(table) if kind is TransportKind.REST else _ebms(table),
             subscriptions=_subscriptions(table.table("subscriptions")),
             leverancier_oin=table.text("leverancier_oin", needs="an OIN, 20 digits", pattern=_OIN),
-            timeout_seconds=table.seconds("timeout_seconds", default=30, at_most=300),
-            concurrency=table.count("concurrency", default=10, at_most=100),
         )
         table.finish()
         return checked
 
 
 def _gateway(table: SettingsTable) -> GatewaySettings:
-    return GatewaySettings(base_url=table.base_url(), api_key=table.secret("api_key"))
+    connection = Connection.read(table, reserved={"x-api-key", "x-message-id"})
+    return GatewaySettings(connection=connection, api_key=table.secret("api_key"))
 
 
 def _ebms(table: SettingsTable) -> EbmsSettings:
@@ -90,7 +86,7 @@ def _ebms(table: SettingsTable) -> EbmsSettings:
 
     username = table.optional_secret("username")
     return EbmsSettings(
-        base_url=table.base_url(),
+        connection=Connection.read(table),
         cpa_id=name("cpa_id"),
         from_party_id=name("from_party_id"),
         to_party_id=name("to_party_id"),
@@ -103,13 +99,13 @@ def _ebms(table: SettingsTable) -> EbmsSettings:
     )
 
 
-def _subscriptions(settings: Mapping[str, object]) -> httpx.URL | None:
+def _subscriptions(settings: Mapping[str, object]) -> Connection | None:
     if not settings:
         return None
     table = SettingsTable(settings)
     try:
-        url = table.base_url()
+        connection = Connection.read(table, reserved={"soapaction"})
         table.finish()
     except SettingError as error:
         raise SettingError(f"subscriptions.{error.key}", error.value, error.needs) from None
-    return url
+    return connection

@@ -15,7 +15,7 @@ import httpx
 from bode_adapters.contract import Clock, Identifier, IdentifierKind, Reachability, Sender
 from bode_adapters.mijnoverheid import limits, markup
 from bode_adapters.mijnoverheid.settings import MijnOverheidSettings
-from bode_adapters.rest import new_client, send
+from bode_adapters.rest import send
 
 _SOAP: Final = "http://schemas.xmlsoap.org/soap/envelope/"
 SERVICE: Final = "http://schemas.rdw.nl/GEB/BerichtenboxValidatieService/2009/01"
@@ -44,13 +44,8 @@ class Subscriptions:
     async def open(self) -> None:
         """Make the client, where there is somebody to ask."""
         if self._settings.subscriptions is not None:
-            self._client = new_client(
-                self._settings.subscriptions,
-                headers={"Accept": "text/xml", "SOAPAction": f'"{_ACTION}"'},
-                timeout_seconds=self._settings.timeout_seconds,
-                connections=self._settings.concurrency,
-                transport=self._transport,
-            )
+            headers = {"Accept": "text/xml", "SOAPAction": f'"{_ACTION}"'}
+            self._client = self._settings.subscriptions.client(headers=headers, transport=self._transport)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -235,7 +235,6 @@ base_url = "{addresses["mijnoverheid"]}"
 api_key = "{api_key}"
 leverancier_oin = "00000001999000090000"
 timeout_seconds = 1.5
-allow_plain_http = true
 
 [channels.mijndomein]
 adapter = "mijndomein"
@@ -246,7 +245,6 @@ ceiling = "substantieel"
 [channels.mijndomein.settings]
 base_url = "{addresses["mijndomein"]}/api/v1"
 timeout_seconds = 1.5
-allow_plain_http = true
 
 [channels.email]
 adapter = "smtp-carrier"

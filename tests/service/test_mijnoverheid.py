@@ -118,6 +118,7 @@ async def test_placed_when_the_result_says_so_and_not_before(make_app, database_
         assert await bode.app.steps() == []
 
 
+@pytest.mark.slow
 @pytest.mark.law("L3", "L11")
 async def test_the_box_gives_the_notice_where_that_is_chosen_and_evidence_says_it_is_not_proven(
     make_app, sqlite_url, transport
@@ -137,6 +138,7 @@ async def test_the_box_gives_the_notice_where_that_is_chosen_and_evidence_says_i
         assert fact.detail["deadline"] == (placed.at + timedelta(hours=48)).isoformat()
 
 
+@pytest.mark.slow
 @pytest.mark.law("L1")
 async def test_a_subscription_is_asked_for_first_where_consent_rests_on_it(make_app, sqlite_url, transport):
     ask = [{"kanaal": "mijnoverheid", "grondslag": "controleren"}]
@@ -210,6 +212,7 @@ def mock_stage(code: str) -> str:
 # ------------------------------------------------------------------------------------------------- when it goes wrong
 
 
+@pytest.mark.slow
 @pytest.mark.law("L6", "L8")
 @pytest.mark.parametrize("gedrag", ["timeout-na-acceptatie", "verbreek", "fout-na-acceptatie"])
 async def test_no_answer_after_a_hand_over_is_found_out_and_placed_once(make_app, sqlite_url, transport, gedrag):
@@ -240,6 +243,7 @@ async def test_a_result_that_is_faster_than_the_repeat_settles_what_was_unknown(
         assert await bode.app.steps(tables.step.c.part == "placement/mijnoverheid") == []
 
 
+@pytest.mark.slow
 async def test_a_no_for_now_in_a_result_of_an_unknown_call_is_tried_again_under_the_same_batch(make_app, sqlite_url):
     async with world(make_app, sqlite_url, "ebms", delay=timedelta(0)) as bode:
         await bode.side.order("timeout-na-acceptatie", keer=1)
@@ -255,6 +259,7 @@ async def test_a_no_for_now_in_a_result_of_an_unknown_call_is_tried_again_under_
         assert bode.times_placed(message) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.law("L8", "L10")
 async def test_the_same_result_twice_counts_once(make_app, database_url, transport):
     async with world(make_app, database_url, transport) as bode:
@@ -269,6 +274,7 @@ async def test_the_same_result_twice_counts_once(make_app, database_url, transpo
         assert await bode.results.read() == 0
 
 
+@pytest.mark.slow
 async def test_a_result_that_never_comes_is_shown_to_a_person_and_never_guessed(make_app, sqlite_url, transport):
     async with world(make_app, sqlite_url, transport) as bode:
         await bode.side.order("nooit-resultaat", keer=1)
@@ -284,6 +290,7 @@ async def test_a_result_that_never_comes_is_shown_to_a_person_and_never_guessed(
         assert bode.times_placed(message) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.law("L3")
 async def test_a_result_that_comes_late_starts_the_48_hours_at_the_boxs_own_time(make_app, sqlite_url, transport):
     async with world(make_app, sqlite_url, transport) as bode:
@@ -299,6 +306,7 @@ async def test_a_result_that_comes_late_starts_the_48_hours_at_the_boxs_own_time
         assert delivery.placements[0].notice.deadline_at == at + timedelta(hours=48)
 
 
+@pytest.mark.slow
 async def test_half_a_batch_leaves_the_other_half_to_a_person_and_a_late_rest_settles_it(make_app, sqlite_url):
     async with world(make_app, sqlite_url, "ebms") as bode:
         await bode.side.order("halve-batch", code="28")
@@ -313,6 +321,7 @@ async def test_half_a_batch_leaves_the_other_half_to_a_person_and_a_late_rest_se
         assert [bode.times_placed(message) for message in messages] == [1] * 4
 
 
+@pytest.mark.slow
 async def test_half_a_batch_through_the_gateway_is_for_a_person(make_app, sqlite_url):
     async with world(make_app, sqlite_url, "gateway") as bode:
         await bode.side.order("halve-batch", keer=1)
@@ -323,6 +332,7 @@ async def test_half_a_batch_through_the_gateway_is_for_a_person(make_app, sqlite
         assert not bode.app.printer.printed
 
 
+@pytest.mark.slow
 async def test_errors_for_an_hour_are_waited_out_and_each_message_is_placed_once(make_app, sqlite_url, transport):
     async with world(make_app, sqlite_url, transport) as bode:
         await bode.side.order("http-500")
@@ -338,6 +348,7 @@ async def test_errors_for_an_hour_are_waited_out_and_each_message_is_placed_once
         assert not bode.app.printer.printed
 
 
+@pytest.mark.slow
 async def test_results_out_of_order_are_each_their_own(make_app, sqlite_url):
     async with world(make_app, sqlite_url, "ebms") as bode:
         first = await bode.accept()
@@ -353,6 +364,7 @@ async def test_results_out_of_order_are_each_their_own(make_app, sqlite_url):
         assert times[1] - times[0] == timedelta(minutes=1)
 
 
+@pytest.mark.slow
 @pytest.mark.law("L10", "L3")
 async def test_already_there_counts_with_the_first_time_also_when_that_is_told_later(make_app, sqlite_url):
     """A person had a message handed over again; the second call's result came before the first one's."""
@@ -468,6 +480,7 @@ async def test_an_ebms_adapter_that_is_away_is_read_later(make_app, sqlite_url):
         assert (await bode.app.delivery(message)).placements[0].state is P.PLACED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gedrag", "stopped"), [("mislukt", True), ("verlopen", False)])
 async def test_a_batch_that_never_arrives_is_handed_over_again_or_stops_the_lane(make_app, sqlite_url, gedrag, stopped):
     async with world(make_app, sqlite_url, "ebms") as bode:

@@ -187,11 +187,13 @@ def _meant(address: _Address) -> _Address:
     return address
 
 
-class _CheckedNetwork(httpcore.AnyIOBackend):
+class _CheckedNetwork(httpcore.AsyncNetworkBackend):
     """Resolves a name once, and connects to what was checked: a second answer of the DNS is never asked for."""
 
     def __init__(self, allowed: _Allowed) -> None:
         self._allowed = allowed
+        # httpcore's type is unknown where anyio could be missing; httpx needs it.
+        self._network = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
 
     async def connect_tcp(
         self,
@@ -204,7 +206,7 @@ class _CheckedNetwork(httpcore.AnyIOBackend):
         failed: httpcore.ConnectError | httpcore.ConnectTimeout | None = None
         for address in await self._resolve(host, port, timeout):
             try:
-                return await super().connect_tcp(address, port, timeout, local_address, socket_options)
+                return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failed = error
         raise failed or httpcore.ConnectError("the name has no address")

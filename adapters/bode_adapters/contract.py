@@ -69,11 +69,13 @@ class Placed:
     receipt: str | None = None
     code: str | None = None
     already: bool = False
+    stage: str | None = None
+    """The other side's own word for the stage of its process that answered, where it gives one; kept for evidence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Taken in, not yet placed: the result comes later, through `lookup` with this receipt."""
+    """Taken in, not yet placed: the result comes later, by `lookup` with this receipt or in a `ResultDocument`."""
 
     receipt: str
     code: str | None = None
@@ -86,6 +88,7 @@ class Refused:
     code: str
     kind: RefusalKind
     text: str = ""
+    stage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class Unavailable:
 
     code: str
     retry_after: float | None = None
+    stage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,27 @@ class MailRefused:
 
 
 Answer = Placed | Pending | Refused | Unavailable | Unknown | Absent | MailRefused
+
+
+@dataclass(frozen=True, slots=True)
+class ResultDocument:
+    """A document in which a box tells, some time after it took messages in, what became of them.
+
+    Bode stores it before anything acts on it. Results may come late, partly, twice or never; one for a message that is
+    not Bode's is passed over. A document that cannot be read has no answers and says why in `fault`.
+    """
+
+    key: str
+    """Unique: the same document read twice has the same key."""
+    content: bytes = field(repr=False)
+    """As it came in."""
+    answers: Mapping[UUID, Placed | Refused | Unavailable] = field(
+        default_factory=dict[UUID, Placed | Refused | Unavailable]
+    )
+    """What it says, by message."""
+    receipt: str = ""
+    """Names the batch it is about, as the answer to the hand-over of that batch did."""
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +268,9 @@ class BoxMessage:
     """What an earlier answer gave, for `lookup`."""
     since: datetime | None = None
     """For `lookup` without a receipt: when the first call was made."""
+    first_receipt: str | None = None
+    """For `place`: what the first call's answer gave, when this is a later call; for a box that wants a message again
+    under the batch it first came in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +350,8 @@ class Capabilities:
     """`check` tells whether an addressee is reachable."""
     read_times: bool = False
     """It is a `TellsReading`: the box says whether a message was opened."""
+    brings_results: bool = False
+    """Results come in by themselves: the box is a `BringsResults`, and Bode reads them from it."""
     addressees: frozenset[IdentifierKind] = frozenset(IdentifierKind)
     max_subject: int | None = None
     """Characters."""
@@ -401,6 +431,22 @@ class TellsReading(Box, Protocol):
 
     async def readings(self, *, messages: Sequence[BoxMessage]) -> Sequence[Reading]:
         """Tell of messages placed before whether they were opened, in the order given. Never changes anything."""
+        ...
+
+
+@runtime_checkable
+class BringsResults(Protocol):
+    """What a box has beside `Box` when the results of what it took in come to us in documents."""
+
+    async def results(self) -> Sequence[ResultDocument]:
+        """Read documents not yet confirmed. A document comes again until `confirm` has been told its key.
+
+        Raises what it likes when the other side cannot be read: Bode tries again.
+        """
+        ...
+
+    async def confirm(self, *, keys: Sequence[str]) -> None:
+        """Tell that these documents are stored and need not come again."""
         ...
 
 

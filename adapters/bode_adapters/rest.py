@@ -64,9 +64,9 @@ class SettingsTable:
     def __init__(self, settings: Mapping[str, object]) -> None:
         self._left = dict(settings)
 
-    def text(self, key: str, *, needs: str, pattern: re.Pattern[str]) -> str:
-        """Take a required text that fits the pattern whole."""
-        value = self._take(key, _REQUIRED, needs)
+    def text(self, key: str, *, needs: str, pattern: re.Pattern[str], default: str | None = None) -> str:
+        """Take a text that fits the pattern whole; required where there is no default."""
+        value = self._take(key, default if default is not None else _REQUIRED, needs)
         if not isinstance(value, str) or not pattern.fullmatch(value):
             raise SettingError(key, value, needs)
         return value
@@ -168,7 +168,9 @@ class SettingsTable:
         return self._left.pop(key)
 
 
-async def send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response | Unavailable | Unknown | Refused:
+async def send(
+    client: httpx.AsyncClient, request: httpx.Request, *, most_bytes: int = MOST_ANSWER_BYTES
+) -> httpx.Response | Unavailable | Unknown | Refused:
     """Make one call, once: the other side's response, read whole, or what its absence means.
 
     `Refused` is about our connection (a certificate, an address that the settings do not allow) and nothing was done.
@@ -176,7 +178,7 @@ async def send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Respo
     try:
         response = await client.send(request, stream=True)
         try:
-            content = await _whole(response)
+            content = await _whole(response, most_bytes)
         finally:
             await response.aclose()
     except (httpx.RequestError, OSError) as error:
@@ -192,12 +194,12 @@ async def send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Respo
 _OF_THE_PACKING: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
 
-async def _whole(response: httpx.Response) -> bytes | None:
+async def _whole(response: httpx.Response, most_bytes: int) -> bytes | None:
     """Read an answer; `None` where it is larger than anything we asked for."""
     content = bytearray()
     async for part in response.aiter_bytes():
         content += part
-        if len(content) > MOST_ANSWER_BYTES:
+        if len(content) > most_bytes:
             return None
     return bytes(content)
 

@@ -18,6 +18,7 @@ from bode.compose.notice import NoticeComposer
 from bode.compose.wording import typed_address
 from bode.domain.bounces import RuleBook
 from bode.engine.attestors import TimestampAuthority, Witness
+from bode.engine.box_results import BoxResults
 from bode.engine.checkpoints import Attestor, Checkpoints
 from bode.engine.doorbell import Doorbell, build_broker
 from bode.engine.inbound import Inbound
@@ -55,6 +56,7 @@ class Application:
     sweeper: Sweeper
     sequencer: Sequencer
     inbound: Inbound
+    box_results: BoxResults
     bounce_routes: BounceRoutes
     intake: Intake
     queue_intake: QueueIntake
@@ -158,6 +160,7 @@ def build(settings: Settings) -> Application:
         sequencer=Sequencer(database),
         inbound=inbound,
         bounce_routes=BounceRoutes(inbound, settings.bounces, is_ours=parts.return_path.is_ours, now=clock.real),
+        box_results=BoxResults(parts, lanes, inbound),
         intake=intake,
         queue_intake=QueueIntake(intake, vault.intake_key),
         status=StatusReader(database, policy),

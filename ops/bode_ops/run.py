@@ -34,7 +34,7 @@ class Role(StrEnum):
     SWEEPER = "sweeper"
     """Finds what is due and what was left behind, and keeps the log of evidence. More than one may run."""
     INBOUND = "inbound"
-    """The listener for bounces, and the print service's reports."""
+    """The listener for bounces, the print service's reports, and the results that boxes bring."""
 
     def includes(self, other: Role) -> bool:
         """Tell whether this role does that one's work."""
@@ -89,6 +89,7 @@ async def _serve(app: Application, role: Role, checkpoints: Checkpoints | None) 
         if role.includes(Role.INBOUND):
             tasks += await app.bounce_routes.start()
             tasks.append(asyncio.create_task(app.inbound.run_reports(settings.engine.report_seconds)))
+            tasks.append(asyncio.create_task(app.box_results.run(settings.engine.report_seconds)))
         if role.includes(Role.WORKER):
             await app.doorbell.start(
                 drain=app.lanes.drain, accept=app.queue_intake.accept, threads=settings.engine.threads

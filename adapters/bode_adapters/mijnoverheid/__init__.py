@@ -1,5 +1,6 @@
-"""MijnOverheid Berichtenbox, through the REST gateway v1.0 (ten messages a call, results later)."""
+"""MijnOverheid Berichtenbox: over Digikoppeling ebMS through an ebMS adapter, or through a REST gateway."""
 
-from bode_adapters.mijnoverheid.box import MijnOverheidBox, MijnOverheidSettings
+from bode_adapters.mijnoverheid.box import MijnOverheidBox
+from bode_adapters.mijnoverheid.settings import MijnOverheidSettings
 
 __all__ = ["MijnOverheidBox", "MijnOverheidSettings"]

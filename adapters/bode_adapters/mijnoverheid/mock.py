@@ -1,62 +1,37 @@
-"""A mock of the REST gateway v1.0 and the Berichtenbox behind it: strict about the contract, and wrong on command.
+"""A mock of the REST gateway v1.0, strict about the contract, with the Berichtenbox of `mock_berichtenbox` behind it.
 
 It has models of its own, apart from the adapter's, so that a mistake in one shows in the other. Fields outside the
 contract are refused, which the real one need not do.
 
-`POST /_mock/gedrag` commands it, `GET /_mock/plaatsingen` tells what was really placed, `DELETE /_mock/gedrag` lets it
-behave again. What can be commanded, besides `http-NNN` (answers with that status, takes nothing in) and
-`vraag-http-NNN` (the same for a question about the status):
+What it can be commanded besides what the Berichtenbox can: `http-NNN` (answers with that status, takes nothing in),
+`vraag-http-NNN` (the same for a question about the status), and
 
-- any result code of the contract: the message gets that result;
-- `onbekende-code`: the message gets the result in `code`;
 - `timeout-na-acceptatie`, `verbreek`, `onleesbaar`, `fout-na-acceptatie`: the call is taken in, and then there is no
   answer, half an answer, an answer that cannot be read, or status 500;
-- `nooit-resultaat`: the call stays IN_PROGRESS; `mislukt`: it ends as FAILED without results;
-- `dubbel-resultaat`, `ontbreekt-in-resultaat`: the message is in the report twice, or not at all.
+- `mislukt`: the call ends as FAILED without results.
 """
 
-import asyncio
 import base64
 import binascii
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 from uuid import uuid4
 
 import msgspec
-from litestar import Litestar, Request, Response, delete, get, post
+from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
 
 from bode_adapters.contract import Clock
-from bode_adapters.serving import Misbehaviour, Order, broken_off, keep_silent
+from bode_adapters.mijnoverheid import mock_ebms
+from bode_adapters.mijnoverheid.mock_berichtenbox import COMMANDS, Batch, Berichtenbox, Received
+from bode_adapters.mijnoverheid.mock_subscriptions import check_subscriptions
+from bode_adapters.mijnoverheid.settings import TransportKind
+from bode_adapters.serving import broken_off, keep_silent, serve
 
 _UUID: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
-_MOST_DOCUMENTS_BYTES: Final = 500_000
-_MOST_AHEAD: Final = timedelta(days=13)
-
-_CODES: Final = frozenset({
-    "Verwerkt",
-    "TechnischProbleem",
-    "NietActiefOfGeabonneerd",
-    "BerichtTypeNietOndersteund",
-    "AanmaakDatumLigtTeVerInHetVerleden",
-    "PublicatieDatumLigtTeVerInDeToekomst",
-    "BerichtBestaatAl",
-    "BijlageTeGroot",
-    "OinInCPAKomtNietOvereenMetOinInBericht",
-    "XmlValidatieTegenXsdValtNegatiefUit",
-})  # fmt: skip
-_STAGES: Final = {
-    "Verwerkt": "NA",
-    "BerichtTypeNietOndersteund": "ValidatieBerichtType",
-    "NietActiefOfGeabonneerd": "ValidatieGebruiker",
-    "TechnischProbleem": "StoreMessage",
-    "BerichtBestaatAl": "StoreMessage",
-}
 _AFTER_ACCEPTING: Final = ("timeout-na-acceptatie", "verbreek", "onleesbaar", "fout-na-acceptatie")
-_ON_THE_CALL: Final = ("nooit-resultaat", "mislukt")
-_ON_THE_RESULT: Final = ("onbekende-code", "dubbel-resultaat", "ontbreekt-in-resultaat", *sorted(_CODES))
 
 
 class Bijlage(msgspec.Struct, forbid_unknown_fields=True):
@@ -88,31 +63,12 @@ class Berichten(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @dataclass(slots=True)
-class Placement:
-    """A message that is in a box. `count` is how often it was placed: more than once is what must never be."""
-
-    id: str
-    batch: str
-    receipt: str
-    ontvanger: str
-    """The last two digits only."""
-    at: datetime
-    count: int = 1
-
-
-@dataclass(slots=True)
 class Call:
     """A call that was taken in."""
 
-    batch: str
     receipt: str
-    leverancier: str
-    berichten: Sequence[Bericht]
-    created: datetime
-    results: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
-    """BerichtID, type and result code."""
-    processed: datetime | None = None
-    order: str | None = None
+    batch: Batch
+    failed: bool = False
 
 
 class Refusal(Exception):  # noqa: N818  it is an answer, not a fault
@@ -129,115 +85,69 @@ class Refusal(Exception):  # noqa: N818  it is an answer, not a fault
 
 
 class MockMijnOverheid:
-    """The state of the mock: what it took in, what it placed, and what it was told to do wrong."""
+    """The state of the mock: what it took in."""
 
-    def __init__(
-        self, *, clock: Clock, api_key: str, result_delay_seconds: float, berichttypes: frozenset[str] | None
-    ) -> None:
-        self.clock = clock
+    def __init__(self, *, box: Berichtenbox, api_key: str) -> None:
+        self.box = box
         self.api_key = api_key
-        self.result_delay_seconds = result_delay_seconds
-        self.berichttypes = berichttypes
         self.calls: dict[str, Call] = {}
         """By X-Message-ID."""
-        self.placements: dict[str, Placement] = {}
-        """By BerichtID."""
         self.received: list[Bericht] = []
         """Every message of every call taken in, as it came."""
-        self.misbehaviour = Misbehaviour([*_AFTER_ACCEPTING, *_ON_THE_CALL, *_ON_THE_RESULT])
         self._by_receipt: dict[str, Call] = {}
 
     def take_in(self, batch: str, berichten: Berichten) -> Call:
-        """Take a call in; its results follow after the delay, which is real time."""
+        """Take a call in; its results follow after the delay."""
         if (known := self.calls.get(batch)) is not None:
             raise Refusal(409, "X-Message-ID was used before", call=known)
         numbers = {bericht.GebruikerID for bericht in berichten.Berichten}
-        call = Call(
-            batch=batch,
-            receipt=str(uuid4()),
-            leverancier=berichten.BerichtLeverancierID,
-            berichten=berichten.Berichten,
-            created=self.clock(),
-        )
-        self.calls[batch] = self._by_receipt[call.receipt] = call
         self.received.extend(berichten.Berichten)
-        if (order := self.misbehaviour.take(ontvangers=numbers, prefixes=_ON_THE_CALL)) is not None:
-            call.order = order.gedrag
-        elif self.result_delay_seconds > 0:
-            asyncio.get_running_loop().call_later(self.result_delay_seconds, self._process, call)
-        else:
-            self._process(call)
+        failed = self.box.misbehaviour.take(ontvangers=numbers, prefixes=("mislukt",)) is not None
+        messages = [] if failed else [_received(bericht) for bericht in berichten.Berichten]
+        taken = self.box.take_in(batch, berichten.BerichtLeverancierID, messages)
+        call = Call(str(uuid4()), taken, failed)
+        self.calls[batch] = self._by_receipt[call.receipt] = call
         return call
 
     def call_of(self, receipt: str) -> Call:
         """Give the call a statusID was given for."""
         if (call := self._by_receipt.get(receipt)) is None:
             raise Refusal(404, "statusID is not known")
+        self.box.advance()
         return call
-
-    def _process(self, call: Call) -> None:
-        call.processed = self.clock()
-        for bericht in call.berichten:
-            order = self.misbehaviour.take(ontvangers={bericht.GebruikerID}, prefixes=_ON_THE_RESULT)
-            code = self._own_code(bericht, call.processed)
-            times = 1
-            if order is not None and order.gedrag == "ontbreekt-in-resultaat":
-                times = 0
-            elif order is not None and order.gedrag == "dubbel-resultaat":
-                times = 2
-            elif order is not None:
-                code = order.code or "OnbekendeCode" if order.gedrag == "onbekende-code" else order.gedrag
-            if code == "Verwerkt":
-                self._place(bericht, call)
-            call.results.extend([(bericht.BerichtID, bericht.BerichtType, code)] * times)
-
-    def _own_code(self, bericht: Bericht, now: datetime) -> str:
-        if bericht.BerichtID in self.placements:
-            return "BerichtBestaatAl"
-        if self.berichttypes is not None and bericht.BerichtType not in self.berichttypes:
-            return "BerichtTypeNietOndersteund"
-        if bericht.PublicatieDatum is not None and bericht.PublicatieDatum > now + _MOST_AHEAD:
-            return "PublicatieDatumLigtTeVerInDeToekomst"
-        if sum(len(base64.b64decode(bijlage.Inhoud)) for bijlage in bericht.Bijlagen) > _MOST_DOCUMENTS_BYTES:
-            return "BijlageTeGroot"
-        return "Verwerkt"
-
-    def _place(self, bericht: Bericht, call: Call) -> None:
-        if (known := self.placements.get(bericht.BerichtID)) is not None:
-            known.count += 1
-            return
-        self.placements[bericht.BerichtID] = Placement(
-            id=bericht.BerichtID,
-            batch=call.batch,
-            receipt=call.receipt,
-            ontvanger=f"{'*' * 7}{bericht.GebruikerID[-2:]}",
-            at=call.processed or self.clock(),
-        )
 
 
 def create_mock(
     *,
     clock: Clock,
     api_key: str = "mock",
-    result_delay_seconds: float = 0.0,
+    result_delay: timedelta = timedelta(0),
     berichttypes: frozenset[str] | None = None,
 ) -> Litestar:
     """Give the mock as an ASGI app; its `MockMijnOverheid` is `app.state.mock`.
 
-    `result_delay_seconds` is real time, between taking a call in and its results; the times it reports are the clock's.
-    `berichttypes` are the registered message types; without them every type is.
+    `result_delay` lies between taking a call in and its results, by the clock. `berichttypes` are the registered
+    message types; without them every type is.
     """
-    mock = MockMijnOverheid(
-        clock=clock, api_key=api_key, result_delay_seconds=result_delay_seconds, berichttypes=berichttypes
+    box = Berichtenbox(
+        clock=clock, result_delay=result_delay, berichttypes=berichttypes, more=(*_AFTER_ACCEPTING, "mislukt")
     )
     return Litestar(
-        [_post_messages, _get_status, _command, _behave, _placements],
-        state=State({"mock": mock}, deep_copy=False),
+        [_post_messages, _get_status, check_subscriptions, *COMMANDS],
+        state=State({"mock": MockMijnOverheid(box=box, api_key=api_key)}, deep_copy=False),
         exception_handlers={Refusal: _refuse},
         openapi_config=None,
         logging_config=None,
         request_max_body_size=None,
     )
+
+
+def serve_mock(
+    *, port: int, clock: Clock, transport: TransportKind = TransportKind.REST, result_delay: timedelta = timedelta(0)
+) -> AbstractAsyncContextManager[str]:
+    """Serve the mock of a transport on a port of this machine (0: a free one), and give its address."""
+    create = create_mock if transport is TransportKind.REST else mock_ebms.create_mock
+    return serve(create(clock=clock, result_delay=result_delay), port=port)
 
 
 # ---------------------------------------------------------------------------------------------------------- operations
@@ -260,10 +170,10 @@ async def _post_messages(request: Request[Any, Any, Any], state: State) -> Respo
     except (msgspec.MsgspecError, ValueError) as fault:
         raise Refusal(400, str(fault)) from None
     numbers = {bericht.GebruikerID for bericht in berichten.Berichten}
-    if (order := mock.misbehaviour.take(ontvangers=numbers, prefixes=("http-",))) is not None:
+    if (order := mock.box.misbehaviour.take(ontvangers=numbers, prefixes=("http-",))) is not None:
         raise Refusal(order.status, "as commanded", headers=order.headers)
     call = mock.take_in(batch, berichten)
-    order = mock.misbehaviour.take(ontvangers=numbers, prefixes=_AFTER_ACCEPTING)
+    order = mock.box.misbehaviour.take(ontvangers=numbers, prefixes=_AFTER_ACCEPTING)
     match order.gedrag if order is not None else None:
         case "timeout-na-acceptatie":
             return await keep_silent(request)
@@ -287,28 +197,10 @@ async def _get_status(request: Request[Any, Any, Any], state: State) -> Response
     except msgspec.ValidationError:
         raise Refusal(400, "statusID is not a UUID") from None
     call = mock.call_of(status_id)
-    numbers = {bericht.GebruikerID for bericht in call.berichten}
-    if (order := mock.misbehaviour.take(ontvangers=numbers, prefixes=("vraag-http-",))) is not None:
+    numbers = {message.user for message in call.batch.messages}
+    if (order := mock.box.misbehaviour.take(ontvangers=numbers, prefixes=("vraag-http-",))) is not None:
         raise Refusal(order.status, "as commanded", headers=order.headers)
     return _json(_status(call))
-
-
-@post("/_mock/gedrag", status_code=204)
-async def _command(request: Request[Any, Any, Any], state: State) -> None:
-    try:
-        _mock(state).misbehaviour.give(msgspec.json.decode(await request.body(), type=Order))
-    except (msgspec.MsgspecError, ValueError) as fault:
-        raise Refusal(400, str(fault)) from None
-
-
-@delete("/_mock/gedrag")
-async def _behave(state: State) -> None:
-    _mock(state).misbehaviour.clear()
-
-
-@get("/_mock/plaatsingen")
-async def _placements(state: State) -> Response[bytes]:
-    return _json(list(_mock(state).placements.values()))
 
 
 # --------------------------------------------------------------------------------------------------------------- parts
@@ -352,38 +244,43 @@ def _status_uri(call: Call) -> str:
 
 
 def _status(call: Call) -> dict[str, object]:
-    status: dict[str, object] = {"id": call.receipt, "created": _time(call.created), "status": "RECEIVED"}
+    batch, outcomes = call.batch, call.batch.outcomes
+    status: dict[str, object] = {"id": call.receipt, "created": _time(batch.created), "status": "RECEIVED"}
     context: dict[str, object] = {
         "Aangeleverd": {
-            "BatchID": call.batch,
-            "AanmaakDatum": _time(call.created),
-            "BerichtLeverancierCode": call.leverancier,
-            "TotaalAantalAangeleverdeBerichten": len(call.berichten),
-            "Berichten": [{"BerichtID": bericht.BerichtID} for bericht in call.berichten],
+            "BatchID": batch.id,
+            "AanmaakDatum": _time(batch.created),
+            "BerichtLeverancierCode": batch.supplier,
+            "TotaalAantalAangeleverdeBerichten": len(batch.messages),
+            "Berichten": [{"BerichtID": message.id} for message in batch.messages],
         }
     }
-    if call.order == "mislukt":
+    if call.failed:
         return status | {"status": "FAILED", "context": context}
-    if call.order == "nooit-resultaat":
-        return status | {"status": "IN_PROGRESS", "context": context}
-    if call.processed is None:
-        return status
-    codes = [code for _, _, code in call.results]
+    made = [report.due for report in batch.reports if report.outcomes is not None]
+    if not made:
+        return status if batch.reports else status | {"status": "IN_PROGRESS", "context": context}
+    codes = [outcome.code for outcome in outcomes]
     context["Verwerkt"] = {
-        "BerichtLeverancierCode": call.leverancier,
-        "BatchID": call.batch,
-        "TotaalAantalOntvangenBerichten": str(len(call.berichten)),
+        "BerichtLeverancierCode": batch.supplier,
+        "BatchID": batch.id,
+        "TotaalAantalOntvangenBerichten": str(len(batch.messages)),
         "AantalBerichtenSuccesvolVerwerkt": str(codes.count("Verwerkt")),
         "AantalBerichtenGeenActieveBoxOfGeabonneertOpLeverancier": str(codes.count("NietActiefOfGeabonneerd")),
         "AantalBerichtenMetTechnischProbleem": str(codes.count("TechnischProbleem")),
-        "DatumOntvangen": _time(call.created),
-        "DatumVerwerkt": _time(call.processed),
+        "DatumOntvangen": _time(batch.created),
+        "DatumVerwerkt": _time(min(made)),
         "Berichten": [
-            {"BerichtID": identity, "BerichtType": kind, "VerwerkingsCode": code, "Stadium": _STAGES.get(code, "NA")}
-            for identity, kind, code in call.results
+            {"BerichtID": one.id, "BerichtType": one.type, "VerwerkingsCode": one.code, "Stadium": one.stage}
+            for one in outcomes
         ],
     }
     return status | {"status": "REPORT", "context": context}
+
+
+def _received(bericht: Bericht) -> Received:
+    size = sum(len(base64.b64decode(bijlage.Inhoud)) for bijlage in bericht.Bijlagen)
+    return Received(bericht.BerichtID, bericht.BerichtType, bericht.GebruikerID, bericht.PublicatieDatum, size)
 
 
 def _time(moment: datetime) -> str:

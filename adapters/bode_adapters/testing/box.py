@@ -27,6 +27,7 @@ from bode_adapters.contract import (
     Answer,
     Box,
     BoxMessage,
+    BringsResults,
     Capabilities,
     Document,
     Identifier,
@@ -223,7 +224,8 @@ class BoxSuite:
             messages = self._messages(side, side.box.capabilities.bulk + 1)
             answers = await self._placed_and_settled(side, messages)
             assert all(isinstance(answer, Placed) for answer in answers)
-            assert [await side.times_placed(message) for message in messages] == [1] * len(messages)
+            some = [*messages[:: max(1, len(messages) // 20)], messages[-1]]
+            assert [await side.times_placed(message) for message in some] == [1] * len(some)
 
     async def test_a_placed_message_says_when_and_by_whose_clock(self) -> None:
         async with self.other_side() as side:
@@ -471,8 +473,12 @@ class BoxSuite:
         while waiting := [place for place, answer in enumerate(answers) if isinstance(answer, Pending)]:
             assert asyncio.get_running_loop().time() < deadline, "the results do not come"
             asked = [_with_receipt(messages[place], answers[place]) for place in waiting]
-            found = await side.box.lookup(messages=asked)
+            found = list(await side.box.lookup(messages=asked))
             assert len(found) == len(waiting)
+            if side.box.capabilities.brings_results:
+                told = await _results_of(side.box)
+                found = [told.get(message.id, answer) for message, answer in zip(asked, found, strict=True)]
+                found = [_not_before(answer, message) for message, answer in zip(asked, found, strict=True)]
             for place, answer in zip(waiting, found, strict=True):
                 answers[place] = answer
             if any(isinstance(answer, Pending) for answer in found):
@@ -524,6 +530,31 @@ class ReadingSuite(BoxSuite):
             assert [found.opened for found in await box.readings(messages=asked)] == [None, None]
             await side.go_away()
             assert [found.opened for found in await box.readings(messages=[*asked, messages[0]])] == [None] * 3
+
+
+class ResultsSuite(BoxSuite):
+    """What a box does besides, when results come from it by themselves (`BringsResults`)."""
+
+    async def test_it_says_that_it_brings_results(self) -> None:
+        async with self.other_side() as side:
+            assert isinstance(side.box, BringsResults)
+            assert side.box.capabilities.brings_results
+
+    async def test_a_document_with_results_comes_again_until_it_is_confirmed(self) -> None:
+        async with self.other_side() as side:
+            (message,) = self._messages(side, 1)
+            assert isinstance(side.box, BringsResults)
+            await side.box.place(messages=[message])
+            deadline = asyncio.get_running_loop().time() + self.settle_seconds
+            while not (documents := await side.box.results()):
+                assert asyncio.get_running_loop().time() < deadline, "the results do not come"
+                await asyncio.sleep(self.poll_seconds)
+            again = await side.box.results()
+            assert again == documents
+            assert all(document.content for document in documents)
+            assert [isinstance(document.answers[message.id], Placed) for document in documents] == [True]
+            await side.box.confirm(keys=[document.key for document in documents])
+            assert list(await side.box.results()) == []
 
 
 # ------------------------------------------------------------------------------------------- a mock as the other side
@@ -597,6 +628,21 @@ async def mocked_side(
 
 def _with_receipt(message: BoxMessage, answer: Answer) -> BoxMessage:
     return replace(message, receipt=answer.receipt) if isinstance(answer, Placed | Pending) else message
+
+
+async def _results_of(box: Box) -> dict[UUID, Answer]:
+    """Read what a box brings, and confirm it as stored."""
+    assert isinstance(box, BringsResults)
+    documents = await box.results()
+    await box.confirm(keys=[document.key for document in documents])
+    return {message: answer for document in documents for message, answer in document.answers.items()}
+
+
+def _not_before(answer: Answer, message: BoxMessage) -> Answer:
+    """Do what Bode does: a document does not name the moment of publication, before which nothing is accessible."""
+    if isinstance(answer, Placed) and message.publish_at is not None:
+        return replace(answer, at=max(answer.at, message.publish_at))
+    return answer
 
 
 def _over_limits(capabilities: Capabilities) -> dict[str, dict[str, Any]]:

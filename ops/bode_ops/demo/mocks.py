@@ -36,7 +36,7 @@ async def run(options: dict[str, Any]) -> None:
     first = mijnoverheid.create_mock(
         clock=clock.now,
         api_key=options["api_key"],
-        result_delay_seconds=clock.real_wait(timedelta(minutes=10)),
+        result_delay=timedelta(minutes=10),
     )
     second = mijndomein.create_mock(clock=clock.now)
     async with mail, serve(first) as mijnoverheid_url, serve(second) as mijndomein_url:

@@ -84,6 +84,53 @@ def test_a_placement_reported_twice_is_one_sending(case):
     assert placed.last.facts[0].name == "event.recorded"
 
 
+@pytest.mark.law("L8")
+def test_an_earlier_moment_that_is_told_later_counts_and_nothing_is_overwritten(case, start):
+    """The report on the first call was overtaken by the one on its repeat, which found the message there."""
+    placed = case(MINE).later(hours=5)
+    placed.happens(ev.Placed(MINE, placed.now, TimeSource.OTHER_SIDE, "2", "BerichtBestaatAl", already=True))
+    late = placed.later(hours=1).placed(MINE, at=start + timedelta(hours=1))
+    assert (late.legal.at, late.legal.rule) == (start + timedelta(hours=1), "L10")
+    assert [sending.at for sending in late.delivery.sendings] == [
+        start + timedelta(hours=5),
+        start + timedelta(hours=1),
+    ]
+    assert late.placement(MINE).placed_at == start + timedelta(hours=1)
+    assert [fact.detail["already"] for fact in late.named("ContentConsignment")] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("hours", "source", "already"), [(6, "other_side", False), (1, "our_clock", False), (1, "other_side", True)]
+)
+def test_a_later_moment_our_own_clock_and_a_repeat_change_nothing(case, start, hours, source, already):
+    placed = case(MINE).later(hours=5).placed(MINE)
+    placed.happens(ev.Placed(MINE, start + timedelta(hours=hours), TimeSource(source), already=already))
+    assert placed.legal.at == start + timedelta(hours=5)
+    assert len(placed.delivery.sendings) == 1
+
+
+@pytest.mark.law("L3", "L11")
+def test_a_notice_that_left_too_late_for_the_earlier_moment_is_a_missed_deadline(case, start):
+    placed = case(MINE).later(hours=60).placed(MINE).notice_sent(MINE)
+    assert placed.named("deadline.missed") == []
+    placed.placed(MINE, at=start)
+    assert placed.notice(MINE).deadline_at == start + timedelta(hours=48)
+    assert len(placed.named("deadline.missed")) == 1
+
+
+@pytest.mark.law("L3")
+def test_a_notice_that_is_due_gets_the_earlier_deadline(case, start):
+    placed = case(MINE).later(hours=20).placed(MINE).later(hours=1).placed(MINE, at=start)
+    assert placed.notice(MINE).deadline_at == start + timedelta(hours=48)
+    assert placed.last.rewake == (("notice/mijnoverheid", start + timedelta(hours=24)),)
+
+
+def test_the_first_receipt_is_kept_through_later_calls(case):
+    again = case(MINE).pending(MINE).unavailable(MINE)
+    again.happens(ev.PlacementPending(MINE, "batch-8"))
+    assert (again.placement(MINE).first_receipt, again.placement(MINE).receipt) == ("batch-7", "batch-8")
+
+
 @pytest.mark.law("L3")
 @pytest.mark.parametrize("verdict", [Verdict.HARD, Verdict.SOFT])
 def test_nothing_about_the_notice_touches_the_sending(case, verdict):

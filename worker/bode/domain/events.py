@@ -114,6 +114,8 @@ class Placed:
     receipt: str | None = None
     code: str | None = None
     already: bool = False
+    stage: str | None = None
+    """The box's own word for the stage of its process that answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ class PlacementRefused:
     code: str
     kind: RefusalKind
     text: str = ""
+    stage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,7 @@ class PlacementUnavailable:
     channel: str
     code: str
     retry_after: float | None = None
+    stage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

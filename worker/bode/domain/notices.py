@@ -57,6 +57,29 @@ def arrange_notices(story: Story) -> None:
             _open_notice(story, placement, deadline_at)
 
 
+def bring_forward(story: Story, channel: str) -> None:
+    """L3: the message was accessible before it was known to be: the 48 hours of its notice began then."""
+    placement = story.delivery.placement(channel)
+    if placement is None or placement.notice is None or placement.placed_at is None:
+        return
+    part, deadline_at = notice_part(channel), placement.placed_at + story.policy.notice_within
+    notice = replace(placement.notice, deadline_at=deadline_at)
+    story.put(replace(placement, notice=notice))
+    match notice.state:
+        case N.DUE:
+            story.rewake.append((part, _next_strike(story, placement.placed_at, deadline_at)))
+        case N.WAITING:
+            story.rewake.append((part, min(placement.placed_at + story.policy.primary_wait, deadline_at)))
+        case N.HELD:
+            story.rewake.append((part, deadline_at))
+        case N.SENT if notice.sent_at is not None and notice.sent_at > deadline_at:
+            _deadline_missed(story, placement, notice)
+        case N.SENT | N.COVERED | N.BY_BOX | N.WAIVED | N.IMPOSSIBLE | N.UNDELIVERABLE | N.EXPIRED:
+            pass
+        case _:
+            assert_never(notice.state)
+
+
 def _open_notice(story: Story, placement: Placement, deadline_at: datetime) -> None:
     """L3: tell the addressee within 48 hours of accessibility, unless opted out."""
     brief, part = story.brief, notice_part(placement.channel)

@@ -205,6 +205,8 @@ class Placement:
     attempts: int = 0
     first_tried_at: datetime | None = None
     receipt: str | None = None
+    first_receipt: str | None = None
+    """What the first call was answered with: a later one may have to refer to it."""
     call: str | None = None
     """The id of the call whose outcome is unknown, for its repeat."""
     called_at: datetime | None = None
@@ -408,10 +410,11 @@ class Delivery:
             return LegalTime(last.at, last.channel, last.source, "L10", standing=False)
         first_failed = next((sending for sending in self.sendings if sending.failed is not None), None)
         boxes = [sending for sending in live if sending.part.startswith("placement/")]
-        chosen = next((sending for sending in boxes if sending.channel in primary), min(live, key=_when))
+        chosen = min((sending for sending in boxes if sending.channel in primary), key=_when, default=None)
+        chosen = chosen or min(live, key=_when)
         if first_failed is not None and first_failed.at <= chosen.at:
             rule = "L8"  # It could not be delivered; the second sending counts.
-        elif len(boxes) > 1 and chosen.channel in primary:
+        elif len({sending.channel for sending in boxes}) > 1 and chosen.channel in primary:
             rule = "L10-several"
         else:
             rule = "L10"

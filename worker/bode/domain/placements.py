@@ -12,7 +12,7 @@ from bode.domain.decision import Action, AlarmKind, Story
 from bode.domain.events import RefusalKind, TimeSource
 from bode.domain.letters import order_letter
 from bode.domain.message import ConsentBasis
-from bode.domain.notices import arrange_notices
+from bode.domain.notices import arrange_notices, bring_forward
 from bode.domain.parts import (
     OPEN_PLACEMENTS,
     AttentionReason,
@@ -51,6 +51,8 @@ def on_placement(story: Story, event: _PlacementEvent) -> None:  # noqa: C901, P
             _checked(story, placement, event)
         case ((P.CHECKING | P.PLANNED | P.PENDING | P.UNKNOWN | P.HELD), ev.Placed()):
             _placed(story, placement, event)
+        case P.PLACED, ev.Placed() if _was_there_before(placement, event):
+            _placed_earlier(story, placement, event)
         case ((P.REFUSED | P.RETURNED), ev.Placed()):
             # The box says it is there after it said no. It may be true, and a letter may be on its way: a person looks.
             story.recorded("Placed", channel=placement.channel, code=event.code)
@@ -60,7 +62,7 @@ def on_placement(story: Story, event: _PlacementEvent) -> None:  # noqa: C901, P
         case ((P.CHECKING | P.PLANNED | P.PENDING | P.UNKNOWN), ev.PlacementRefused()):
             _refused(story, placement, event)
         case ((P.CHECKING | P.PLANNED | P.PENDING), ev.PlacementUnavailable()):
-            _unavailable(story, placement, event.code, event.retry_after)
+            _unavailable(story, placement, event)
         case ((P.PLANNED | P.UNKNOWN | P.PENDING), ev.PlacementUnknown()):
             _unknown(story, placement, event)
         case P.UNKNOWN, ev.PlacementUnavailable():
@@ -120,7 +122,7 @@ def _must_ask_first(story: Story, placement: Placement, due_at: datetime) -> boo
 def _checked(story: Story, placement: Placement, event: ev.ReachabilityChecked) -> None:
     """L1: a box's own answer makes a channel usable, for a limited time."""
     if event.reachable is None:
-        _unavailable(story, placement, event.code or "check_failed", None)
+        _unavailable(story, placement, ev.PlacementUnavailable(event.channel, event.code or "check_failed"))
         return
     story.fact(
         "channel.decision",
@@ -167,6 +169,7 @@ def _placed(story: Story, placement: Placement, event: ev.Placed) -> None:
         source=event.source,
         receipt=event.receipt,
         code=event.code,
+        stage=event.stage,
         already=event.already,
         more=story.legal_facts(),
     )
@@ -221,6 +224,33 @@ def _not_opened(story: Story, placement: Placement, event: ev.NotOpened) -> None
         )
 
 
+def _was_there_before(placement: Placement, event: ev.Placed) -> bool:
+    """Tell whether a box says by its own clock that it placed the message before the moment that is known."""
+    known = placement.placed_at
+    return not event.already and event.source is TimeSource.OTHER_SIDE and known is not None and event.at < known
+
+
+def _placed_earlier(story: Story, placement: Placement, event: ev.Placed) -> None:
+    """L10: the call that placed it reports after a repeat of it that found it there: the first moment counts."""
+    part = placement_part(placement.channel)
+    story.put(replace(placement, placed_at=event.at, code=event.code))
+    story.sent(Sending(placement.channel, part, event.at, event.source))
+    story.fact(
+        "ContentConsignment",
+        "L6",
+        "L10",
+        part=part,
+        at=event.at,
+        source=event.source,
+        receipt=event.receipt,
+        code=event.code,
+        stage=event.stage,
+        already=False,
+        more=story.legal_facts(),
+    )
+    bring_forward(story, placement.channel)
+
+
 def _pending(story: Story, placement: Placement, event: ev.PlacementPending) -> None:
     """L10: a receipt for a batch is no accessibility. Ask for the result; never guess it."""
     part = placement_part(placement.channel)
@@ -235,6 +265,7 @@ def _pending(story: Story, placement: Placement, event: ev.PlacementPending) -> 
             placement,
             state=P.PENDING,
             receipt=event.receipt,
+            first_receipt=placement.first_receipt or event.receipt,
             call=None,
             polls=polls,
             attempts=placement.attempts + first,
@@ -270,6 +301,7 @@ def _refused(story: Story, placement: Placement, event: ev.PlacementRefused) -> 
         part=part,
         source=TimeSource.OTHER_SIDE,
         code=event.code,
+        stage=event.stage,
         kind=event.kind,
         sealed={"text": event.text} if event.text else {},
     )
@@ -278,6 +310,7 @@ def _refused(story: Story, placement: Placement, event: ev.PlacementRefused) -> 
             if event.kind is RefusalKind.CONTENT:
                 story.alarm(AlarmKind.CONTENT_REFUSED, placement.channel, event.code)
             story.settle(part)
+            story.close(part)  # The refusal may come in by itself, with the next question planned.
             story.put(replace(placement, state=P.REFUSED, attempts=placement.attempts + 1, code=event.code))
             _next_route(story, LetterReason.BOX_REFUSED)
         case RefusalKind.CONFIGURATION:
@@ -304,9 +337,9 @@ def _refused(story: Story, placement: Placement, event: ev.PlacementRefused) -> 
             assert_never(event.kind)
 
 
-def _unavailable(story: Story, placement: Placement, code: str, retry_after: float | None) -> None:
+def _unavailable(story: Story, placement: Placement, event: ev.PlacementUnavailable) -> None:
     """L6: send again, with the same message id, until patience ends; then the next route."""
-    part = placement_part(placement.channel)
+    part, code = placement_part(placement.channel), event.code
     attempts = placement.attempts + 1
     first = placement.first_tried_at or story.now
     again = replace(placement, attempts=attempts, first_tried_at=first, code=code)
@@ -315,14 +348,19 @@ def _unavailable(story: Story, placement: Placement, code: str, retry_after: flo
         again = replace(again, first_tried_at=story.now)
         story.settle(part)
     if story.now - first >= story.policy.placement_patience:
-        story.fact("ContentConsignmentFailure", "L6", part=part, code=code, kind="unavailable", final=True)
+        story.fact(
+            "ContentConsignmentFailure", "L6", part=part, code=code, stage=event.stage, kind="unavailable", final=True
+        )
+        story.close(part)
         story.put(replace(again, state=P.REFUSED))
         _next_route(story, LetterReason.BOX_REFUSED)
         return
     wait = spread(pick(story.policy.placement_retries, attempts), story.brief.message_id, attempts)
-    if retry_after is not None:
-        wait = max(wait, timedelta(seconds=min(retry_after, 86_400.0)))
-    story.fact("ContentConsignmentFailure", "L6", part=part, code=code, kind="unavailable", attempt=attempts)
+    if event.retry_after is not None:
+        wait = max(wait, timedelta(seconds=min(event.retry_after, 86_400.0)))
+    story.fact(
+        "ContentConsignmentFailure", "L6", part=part, code=code, stage=event.stage, kind="unavailable", attempt=attempts
+    )
     plan_placement(story, story.put(again), story.now + wait)
 
 

@@ -6,10 +6,18 @@ from datetime import datetime
 from typing import assert_never
 from uuid import UUID
 
+import structlog
+from prometheus_client import Counter
+
 from bode.domain import events as ev
 from bode.domain.bounces import Phase, Reason, RuleBook, SmtpReply, Verdict, classify_reply
 from bode_adapters import contract
 
+log = structlog.get_logger()
+
+UNRECOGNISED = Counter(
+    "bode_unrecognised_answers_total", "Answers in words that no table of an adapter knows, by lane.", ["lane"]
+)
 _OURS = frozenset({Phase.CONNECT, Phase.EHLO, Phase.AUTH})
 """Phases in which only our own relay speaks, about us."""
 
@@ -19,14 +27,14 @@ def of_box(
 ) -> ev.Event:
     """Give the event of a box's or carrier's answer about one message."""
     match answer:
-        case contract.Placed(at=at, source=source, receipt=receipt, code=code, already=already):
-            return ev.Placed(channel, at, ev.TimeSource(source), receipt, code, already)
+        case contract.Placed(at=at, source=source, receipt=receipt, code=code, already=already, stage=stage):
+            return ev.Placed(channel, at, ev.TimeSource(source), receipt, code, already, stage)
         case contract.Pending(receipt=receipt, code=code):
             return ev.PlacementPending(channel, receipt, code)
-        case contract.Refused(code=code, kind=kind, text=text):
-            return ev.PlacementRefused(channel, code, ev.RefusalKind(kind), text)
-        case contract.Unavailable(code=code, retry_after=retry_after):
-            return ev.PlacementUnavailable(channel, code, retry_after)
+        case contract.Refused(code=code, kind=kind, text=text, stage=stage):
+            return ev.PlacementRefused(channel, code, ev.RefusalKind(kind), text, stage)
+        case contract.Unavailable(code=code, retry_after=retry_after, stage=stage):
+            return ev.PlacementUnavailable(channel, code, retry_after, stage)
         case contract.Unknown(code=code):
             return ev.PlacementUnknown(channel, code, str(call) if call is not None else None, called_at)
         case contract.Absent(code=code):
@@ -73,6 +81,13 @@ def of_profile(
             return ev.ProfileUnavailable(code)
         case _:
             assert_never(answer)
+
+
+def note_unrecognised(lane: str, answer: contract.Answer) -> None:
+    """Log and count a word that nobody knows; the evidence keeps it, and a person is shown the message."""
+    if isinstance(answer, contract.Refused) and answer.kind is contract.RefusalKind.UNRECOGNISED:
+        UNRECOGNISED.labels(lane).inc()
+        log.error("answer.unrecognised", lane=lane, code=answer.code, stage=answer.stage)
 
 
 def of_notifier(channel: str, answer: contract.Answer, rules: RuleBook, *, text_sha256: str, template: str) -> ev.Event:

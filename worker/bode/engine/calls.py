@@ -233,6 +233,7 @@ class Calls:
         by_mail = self._parts.policy.channels[lane].kind is ChannelKind.EMAIL
         for item, answer in zip((item for group in groups for item in group), given, strict=True):
             leased = item.leased
+            answers.note_unrecognised(lane, answer)
             if by_mail and (email := item.message.notice.email) is not None:
                 outcome.addresses[item.message.id] = Address(item.message.sender, email)
             event_of = partial(
@@ -262,6 +263,7 @@ class Calls:
             return_path=self._parts.return_path.make(Token(message.id, index, Carries.MESSAGE)) if email else None,
             receipt=placement.receipt if placement is not None else None,
             since=placement.called_at if placement is not None else None,
+            first_receipt=placement.first_receipt if placement is not None else None,
         )
 
     # ---- notices -------------------------------------------------------------------------------------------------

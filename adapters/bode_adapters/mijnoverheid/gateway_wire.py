@@ -62,6 +62,7 @@ class Result(msgspec.Struct):
 
     bericht_id: str = msgspec.field(name="BerichtID")
     code: str | None = msgspec.field(name="VerwerkingsCode", default=None)
+    stage: str | None = msgspec.field(name="Stadium", default=None)
 
 
 class Processed(msgspec.Struct):

@@ -276,7 +276,7 @@ class LetterUnclear:
 
 @dataclass(frozen=True, slots=True)
 class LetterRefused:
-    """The print service will not print it. `defect`: because of what we sent, which will be so for other letters too."""
+    """The print service will not print it. `defect`: because of what we sent; other letters will fare alike."""
 
     letter: int
     code: str

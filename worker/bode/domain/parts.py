@@ -109,7 +109,7 @@ class LetterState(StrEnum):
     CANCELLED = "cancelled"
     """Called back before it was handed over. Final."""
     HANDLED = "handled"
-    """A person dealt with it, though it is not known to be posted. Final, unless the print service reports after all."""
+    """A person dealt with it before it was known to be posted. Final, unless the print service reports after all."""
 
 
 class AttentionReason(StrEnum):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from bode.clock import Clock
 from bode.compose.letter import LetterComposer
 from bode.compose.notice import NoticeComposer
+from bode.compose.paper import Paper
 from bode.domain.bounces import RuleBook
 from bode.domain.policy import Policy
 from bode.engine.mail_health import MailHealth
@@ -47,6 +48,7 @@ class Parts:
     health: MailHealth
     organisations: Mapping[str, Organisation]
     box_urls: Mapping[str, str]
+    paper: Paper = field(default_factory=Paper)
     chunk: int = 100
     lane_concurrency: int = 2
     lease_seconds: float = 120.0

@@ -4,9 +4,9 @@ It has models of its own, apart from the adapter's, so that a mistake in one sho
 contract are refused, which a real one need not do.
 
 `POST /_mock/gedrag` commands it (in the field `ontvanger` the id of a letter), `DELETE /_mock/gedrag` lets it behave
-again, `POST /_mock/meldingen` reports something about a letter, `GET /_mock/brieven` tells which letters it took, and how
-often. What can be commanded, besides `http-NNN` (answers a `PUT` with that status, takes nothing) and `vraag-http-NNN`
-(the same for reading):
+again, `POST /_mock/meldingen` reports something about a letter, `GET /_mock/brieven` tells which letters it took, and
+how often. What can be commanded, besides `http-NNN` (answers a `PUT` with that status, takes nothing) and
+`vraag-http-NNN` (the same for reading):
 
 - `onbekende-code`: refuses with the error code in `code`;
 - `timeout-na-acceptatie`, `verbreek`, `onleesbaar`, `fout-na-acceptatie`: the letter is taken, and then there is no

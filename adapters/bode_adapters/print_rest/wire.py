@@ -77,7 +77,7 @@ class Update(msgspec.Struct):
 
 
 class Updates(msgspec.Struct):
-    """The answer to `GET /letter-updates`. Each element is read by itself: one that is wrong does not hide the others."""
+    """The answer to `GET /letter-updates`. Each element is read by itself: a wrong one does not hide the others."""
 
     data: list[msgspec.Raw]
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,7 +17,7 @@ import asyncssh
 import pytest
 
 from bode_adapters.contract import LetterStatus
-from bode_adapters.print_folder import PrintFolder
+from bode_adapters.print_folder import PrintFolder, disk
 from bode_adapters.print_folder.mock import MockPrintService
 from bode_adapters.print_rest import PrintRest
 from bode_adapters.print_rest.mock import MockPrintApi, create_mock
@@ -176,6 +179,11 @@ async def api() -> AsyncIterator[Api]:
 
 
 @pytest.fixture
+def hot_folder() -> type[HotFolder]:
+    return HotFolder
+
+
+@pytest.fixture
 def house(tmp_path: Path) -> HotFolder:
     return HotFolder(tmp_path / "hot")
 
@@ -199,11 +207,55 @@ async def drop(tmp_path: Path, user_key: tuple[asyncssh.SSHKey, Path]) -> AsyncI
         await drop.service.close()
 
 
+# ---- a disk that fails ----------------------------------------------------------------------------------------------
+
+
+class Disk:
+    """Counts what is done to the disk, looks after each step, and crashes at one of them."""
+
+    STEPS = (
+        (disk, "write"),
+        (disk, "append"),
+        (disk, "write_whole"),
+        (disk, "settle"),
+        (disk, "move_aside"),
+        (Path, "rename"),
+        (Path, "unlink"),
+        (Path, "mkdir"),
+        (Path, "hardlink_to"),
+        (shutil, "rmtree"),
+    )
+
+    def __init__(self, patch: pytest.MonkeyPatch, look: Callable[[], None]) -> None:
+        self.left = -1
+        self.after = False
+        self.error: BaseException | None = None
+        self.look = look
+        for owner, name in self.STEPS:
+            patch.setattr(owner, name, self._watched(getattr(owner, name)))
+
+    def _watched(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            self.left -= 1
+            crash = self.left == 0
+            if crash and not self.after:
+                raise self.error or AssertionError
+            done = step(*args, **kwargs)
+            self.look()
+            if crash:
+                raise self.error or AssertionError
+            return done
+
+        return watched
+
+
 @pytest.fixture
-def line() -> Callable[..., str]:
-    """Write a line of a report file."""
+def watched(house: HotFolder, monkeypatch: pytest.MonkeyPatch) -> Disk:
+    def look() -> None:
+        for batch in (house.folder / "in").iterdir():
+            manifest = json.loads((batch / "manifest.json").read_bytes())
+            files = {path.name: sha256(path.read_bytes()).hexdigest() for path in batch.glob("*.pdf")}
+            assert files == {entry["file"]: entry["sha256"] for entry in manifest["letters"]}
 
-    def line(number: UUID | str, status: str = "DISPATCHED", **changes: Any) -> str:
-        return json.dumps({"letter": str(number), "status": status, "at": "2026-03-02T16:00:00+01:00"} | changes)
-
-    return line
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # processes die here, not the machine
+    return Disk(monkeypatch, look)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bode.domain import events as ev
-from bode.domain.decision import Action, AlarmKind, Detail, Story
+from bode.domain.decision import Action, AlarmKind, Detail, Story, iso
 from bode.domain.events import TimeSource
 from bode.domain.parts import AttentionReason, Letter, LetterKind, LetterReason, Sending, letter_part
 from bode.domain.parts import LetterState as L
@@ -48,16 +48,24 @@ def _add_letter(story: Story, kind: LetterKind, reason: LetterReason, about: str
     blocked = not story.brief.has_address
     letter = Letter(kind, reason, L.BLOCKED if blocked else L.PLANNED, story.now, about)
     story.put_letter(index, letter)
-    story.fact("letter.ordered", "L7" if kind is LetterKind.NOTICE else "L6", part=part, kind=kind, reason=reason)
+    batch_at = plan_for_batch(story, index) if not blocked else None
+    story.fact(
+        "letter.ordered",
+        "L7" if kind is LetterKind.NOTICE else "L6",
+        part=part,
+        kind=kind,
+        reason=reason,
+        batch=iso(batch_at) if story.policy.print_cutoff is not None else None,
+    )
     if blocked:
         story.attend(part, AttentionReason.NO_POSTAL_ADDRESS)
-    else:
-        plan_for_batch(story, index)
 
 
-def plan_for_batch(story: Story, index: int) -> None:
-    """Plan a letter for the next batch; one that came after the cut-off is in the one after that."""
-    plan_letter(story, index, story.policy.next_batch(max(story.now, story.brief.starts_at)))
+def plan_for_batch(story: Story, index: int) -> datetime:
+    """Plan a letter for the next batch, and give when that goes; a letter after the cut-off is in the one after."""
+    batch_at = story.policy.next_batch(max(story.now, story.brief.starts_at))
+    plan_letter(story, index, batch_at)
+    return batch_at
 
 
 def plan_letter(story: Story, index: int, due_at: datetime, call: str | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -102,10 +102,9 @@ class HotFolder(House):
 class Drop(House):
     """The folder behind an SFTP server, and the adapter before that."""
 
-    def __init__(self, folder: Path, server: MockSftpServer, **settings: object) -> None:
+    def __init__(self, folder: Path, server: Mapping[str, object], **settings: object) -> None:
         super().__init__(folder)
-        self.server = server
-        self.settings = dict(server.settings) | settings
+        self.settings = dict(server) | settings
         (folder / ".bode").mkdir()
         self.service = PrintSftp.from_settings(self.settings, clock=self.time)
 
@@ -113,6 +112,14 @@ class Drop(House):
         await self.service.close()
         self.service = PrintSftp.from_settings(self.settings, clock=self.time)
         await self.service.open()
+
+
+class MockDrop(Drop):
+    """The same, on the mock server."""
+
+    def __init__(self, folder: Path, server: MockSftpServer, **settings: object) -> None:
+        super().__init__(folder, server.settings, **settings)
+        self.server = server
 
     async def down(self) -> None:
         await self.server.stop()
@@ -179,6 +186,11 @@ async def api() -> AsyncIterator[Api]:
 
 
 @pytest.fixture
+def house_behind() -> type[Drop]:
+    return Drop
+
+
+@pytest.fixture
 def hot_folder() -> type[HotFolder]:
     return HotFolder
 
@@ -197,12 +209,12 @@ def user_key(tmp_path_factory: pytest.TempPathFactory) -> tuple[asyncssh.SSHKey,
 
 
 @pytest.fixture
-async def drop(tmp_path: Path, user_key: tuple[asyncssh.SSHKey, Path]) -> AsyncIterator[Drop]:
+async def drop(tmp_path: Path, user_key: tuple[asyncssh.SSHKey, Path]) -> AsyncIterator[MockDrop]:
     key, path = user_key
     folder = tmp_path / "drop"
     folder.mkdir()
     async with MockSftpServer(folder, authorized=key) as server:
-        drop = Drop(folder, server, key_file=str(path))
+        drop = MockDrop(folder, server, key_file=str(path))
         yield drop
         await drop.service.close()
 

@@ -52,6 +52,8 @@ class TestPrintSftpThatIsEmptiedAtOnce(PrintServiceSuite):
         monkeypatch.setattr(PrintSftp, "submit", and_take)
 
 
+LINE = '{{"letter": "{}", "status": "DISPATCHED", "at": "2026-03-02T16:00:00+01:00"}}'
+
 # ---- interrupted ----------------------------------------------------------------------------------------------------
 
 
@@ -66,7 +68,7 @@ def shown(drop: Any) -> list[str]:
 
 
 async def test_an_upload_that_is_cut_leaves_no_half_letter_and_is_made_good(drop):
-    for cut_after in (0, 1, 10_000, 200_000, 399_999, 401_000):
+    for cut_after in (0, 1, 10_000, 200_000, 399_999, 400_300):
         given = big()
         drop.server.cut_after_bytes = cut_after
         (answer,) = await drop.service.submit(letters=[given])
@@ -256,11 +258,11 @@ async def test_where_nothing_can_be_moved_each_report_still_counts_once(drop):
     assert len(drop.names("reports/done")) == 2
 
 
-async def test_a_file_that_cannot_be_read_is_set_aside_and_one_that_is_written_is_left_alone(drop, line):
+async def test_a_file_that_cannot_be_read_is_set_aside_and_one_that_is_written_is_left_alone(drop):
     good = letter().id
     drop.write_report("a.json", "no json\n")
-    drop.write_report("b.json", f"{line(good)}\nbad\n")
-    half = drop.write_report("c.json", line(good))
+    drop.write_report("b.json", f"{LINE.format(good)}\nbad\n")
+    half = drop.write_report("c.json", LINE.format(good))
     with structlog.testing.capture_logs() as logs:
         (report,) = await drop.service.reports()
     assert report.letter == good

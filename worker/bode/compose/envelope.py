@@ -17,6 +17,7 @@ LONGEST_LINE = 40
 """Characters that fit in the window at the ordinary size of type; the letterhead sets a wide line smaller."""
 MOST_LINES = 6
 _MOST_OF_A_NAME, _MOST_OF_A_STREET = 3, 2
+_POSTCODE_AND_CITY = re.compile(r"^([1-9][0-9]{3} [A-Z]{2}) (?=\S)")
 _DUTCH_POSTCODE = re.compile(r"([1-9][0-9]{3})\s*([A-Za-z]{2})")
 
 NAME_WORDS: Mapping[str, str] = {
@@ -52,6 +53,11 @@ STREET_WORDS: Mapping[str, str] = {
     "wethouder": "Weth.",
 }
 """Words of streets as NEN 5825 shortens them. Used only where the street does not fit."""
+
+
+def sender_line(line: str) -> str:
+    """Give a line of the sender's own address, with two spaces after a Dutch postcode."""
+    return _POSTCODE_AND_CITY.sub(r"\1  ", one_line(line))
 
 
 def envelope_lines(name: str, address: PostalAddress, *, is_person: bool = False) -> list[str]:

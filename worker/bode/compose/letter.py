@@ -27,7 +27,7 @@ from typing import Any
 import pikepdf
 import typst
 
-from bode.compose.envelope import envelope_lines
+from bode.compose.envelope import envelope_lines, sender_line
 from bode.compose.plain import UNPRINTABLE, one_line, paragraphs, without_bsn
 from bode.compose.templates import TemplateError, read_template, versioned
 from bode.compose.wording import (
@@ -339,7 +339,7 @@ def _running(text: str) -> list[list[str]]:
 def _shared_words(facts: LetterFacts) -> dict[str, Any]:
     return {
         "organisation": one_line(facts.organisation),
-        "sender": [one_line(line) for line in facts.organisation_address],
+        "sender": [sender_line(line) for line in facts.organisation_address],
         "contact": one_line(facts.organisation_contact),
         "envelope": [
             _breakable(line) for line in envelope_lines(facts.addressee_name, facts.address, is_person=facts.is_person)

@@ -144,7 +144,7 @@ async def test_a_report_about_a_letter_whose_worker_died_is_matched(app, body):
 
 
 async def test_a_configuration_refusal_stops_the_print_lane_until_a_person_starts_it(app, body):
-    app.printer.script.rule = lambda _: Staged(Refused("host_key", RefusalKind.CONFIGURATION))
+    app.printer.script.rule = lambda _: Staged(Refused("host_key", RefusalKind.CONFIGURATION), happened=False)
     message = (await app.accept(body(channels=()))).id
     await app.settle()
     assert await app.stopped() == {"print": "host_key"}

@@ -432,6 +432,18 @@ def test_a_reason_without_a_sentence_stops_the_start(tmp_path: Path, reason: Let
         LetterComposer(tmp_path / "letters")
 
 
+def test_a_document_that_does_not_hold_its_fonts_is_printed_and_counted() -> None:
+    pdf = pikepdf.new()
+    pdf.add_blank_page(page_size=(595, 842))
+    font = pikepdf.Dictionary(Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1, BaseFont=pikepdf.Name.Helvetica)
+    pdf.pages[0].obj.Resources = pikepdf.Dictionary(Font=pikepdf.Dictionary(F1=font))
+    content = BytesIO()
+    pdf.save(content)
+    good = COMPOSER.message_letter(MESSAGE).pdf
+    letter = COMPOSER.message_letter(replace(MESSAGE, documents=(("a.pdf", content.getvalue()), ("b.pdf", good))))
+    assert (letter.pages, letter.fonts_missing, letter.standards) == (3, 1, ())
+
+
 LOGO = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 60 60"><rect width="60" height="60" fill="#0b6"/></svg>'
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
-from typing import Final, Self
+from typing import Final, Self, cast
 from uuid import UUID
 
 import asyncssh
@@ -158,8 +158,8 @@ class PrintSftp:
 
     async def _of_failure(self, error: Exception) -> Unavailable | Refused:
         """Translate what went wrong, and drop a connection that is of no use any more."""
-        while isinstance(error, ExceptionGroup):
-            error = error.exceptions[0]
+        while isinstance(error, ExceptionGroup):  # uploads side by side: the first failure speaks for all
+            error = cast("ExceptionGroup[Exception]", error).exceptions[0]
         if isinstance(error, BROKEN):
             await self._connection.drop()
         for kinds, answer in _ANSWERS:

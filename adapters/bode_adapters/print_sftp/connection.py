@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import asyncssh
 
@@ -20,6 +20,13 @@ BROKEN: Final = (
     asyncssh.SFTPNoConnection,
 )
 """Errors after which the connection is of no use. Any other SFTP error is an answer of the server."""
+
+
+async def read_file(client: asyncssh.SFTPClient, path: str) -> bytes:
+    """Give a file's content. Raises `asyncssh.SFTPNoSuchFile` where there is none."""
+    async with client.open(path, "rb") as file:
+        content: Any = await file.read()  # asyncssh's type is text or bytes; by the mode it is bytes
+    return bytes(content)
 
 
 class Connection:

@@ -36,6 +36,7 @@ from uuid import UUID
 import asyncssh
 
 from bode_adapters.contract import Clock, PrintLetter
+from bode_adapters.print_sftp.connection import read_file
 from bode_adapters.print_sftp.settings import SftpSettings
 from bode_adapters.printing.batches import MANIFEST, as_json, file_name, manifest
 
@@ -179,8 +180,7 @@ class Ledger:
     async def _read(self, path: str) -> dict[str, Any] | None:
         """Read a file of the ledger. One that a crash left half written says nothing: what it announces never began."""
         try:
-            async with self._client.open(path, "rb") as file:
-                content = await file.read()
+            content = await read_file(self._client, path)
         except asyncssh.SFTPNoSuchFile:
             return None
         try:

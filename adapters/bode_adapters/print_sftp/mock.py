@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import asyncssh
 
@@ -29,7 +29,8 @@ class MockSftpServer:
     def __init__(self, folder: Path, *, authorized: asyncssh.SSHKey | None = None, password: str | None = None) -> None:
         """Take the directory to serve, and the one key or password that opens it."""
         self.folder = folder
-        self.host_key = asyncssh.generate_private_key("ssh-ed25519")
+        maker: Any = asyncssh.generate_private_key  # its options have no types
+        self.host_key: asyncssh.SSHKey = maker("ssh-ed25519")
         self.port = 0
         self.connections = 0
         """How many were made: a client that keeps its connection makes one."""
@@ -59,10 +60,13 @@ class MockSftpServer:
             server_factory=lambda: _Login(self),
             server_host_keys=[self.host_key],
             authorized_client_keys=keys if self._authorized is not None else None,
-            sftp_factory=lambda channel: _Files(channel, self),
+            sftp_factory=self._files,
             allow_scp=False,
         )
         self.port = self._server.get_port()
+
+    def _files(self, channel: asyncssh.SSHServerChannel[bytes]) -> asyncssh.SFTPServer:
+        return _Files(channel, self)
 
     async def stop(self) -> None:
         """Cut all connections, and listen no more."""
@@ -112,7 +116,7 @@ class _Login(asyncssh.SSHServer):
 
 class _Files(asyncssh.SFTPServer):
     def __init__(self, channel: asyncssh.SSHServerChannel[bytes], mock: MockSftpServer) -> None:
-        super().__init__(channel, chroot=str(mock.folder).encode())
+        super().__init__(channel, chroot=str(mock.folder).encode())  # pyright: ignore[reportUnknownMemberType]
         self._mock = mock
 
     def write(self, file_obj: object, offset: int, data: bytes) -> int:

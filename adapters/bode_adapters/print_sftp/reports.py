@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import asyncssh
 
 from bode_adapters.contract import LetterReport
+from bode_adapters.print_sftp.connection import read_file
 from bode_adapters.print_sftp.settings import SftpSettings
 from bode_adapters.printing.report_files import ReportFile, Teller, UnreadableError, file_of, is_report, read_content
 
@@ -60,7 +61,7 @@ class Reports:
             if name not in by_file:
                 continue
             try:
-                file = read_content(name, await _read(client, f"{self._folder}/{name}"))
+                file = read_content(name, await read_file(client, f"{self._folder}/{name}"))
             except UnreadableError:
                 continue  # changed since; the next reading sets it aside
             if file is None:
@@ -86,7 +87,7 @@ class Reports:
         )
 
     async def _unconfirmed(self, client: asyncssh.SFTPClient, name: str, version: _Version) -> list[LetterReport]:
-        file = read_content(name, await _read(client, f"{self._folder}/{name}"))
+        file = read_content(name, await read_file(client, f"{self._folder}/{name}"))
         if file is None:
             return []
         if file.bad_lines:
@@ -119,16 +120,10 @@ class Reports:
 
     async def _confirmed_of(self, client: asyncssh.SFTPClient, name: str) -> set[str]:
         try:
-            lines = (await _read(client, f"{self._confirmed}/{name}")).decode("utf-8", "replace").split("\n")
+            lines = (await read_file(client, f"{self._confirmed}/{name}")).decode("utf-8", "replace").split("\n")
         except asyncssh.SFTPNoSuchFile:
             return set()
         return set(lines[:-1])  # a last line without its end was cut off by a crash and confirms nothing
-
-
-async def _read(client: asyncssh.SFTPClient, path: str) -> bytes:
-    async with client.open(path, "rb") as file:
-        content = await file.read()
-    return content if isinstance(content, bytes) else content.encode()
 
 
 async def _make(client: asyncssh.SFTPClient, folder: str) -> None:

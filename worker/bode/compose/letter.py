@@ -16,7 +16,7 @@ import re
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from enum import StrEnum
 from hashlib import sha256
@@ -132,6 +132,8 @@ class Letter:
     """The standards that the PDF claims: `STANDARDS`, or none when documents follow the letter."""
     unprintable: str = ""
     """Characters that no font has (emoji, Chinese); they are printed as □."""
+    fonts_missing: int = 0
+    """How many documents after it rely on fonts that they do not hold: the print service puts others in their place."""
 
 
 class DocumentError(Exception):
@@ -178,9 +180,10 @@ class LetterComposer:
     def message_letter(self, facts: MessageLetterFacts) -> Letter:
         """Write the message on paper, with its documents after it. Raises `DocumentError` for one that is no PDF."""
         pdf, unprintable = self._message.compile(_message_words(facts), facts.letter_date)
-        if facts.documents:
-            pdf = _with_documents(pdf, facts.documents)
-        return _letter(pdf, self._message.version, () if facts.documents else STANDARDS, unprintable)
+        if not facts.documents:
+            return _letter(pdf, self._message.version, STANDARDS, unprintable)
+        whole, fonts_missing = _with_documents(pdf, facts.documents)
+        return replace(_letter(whole, self._message.version, (), unprintable), fonts_missing=fonts_missing)
 
     def notice_letter(self, facts: NoticeLetterFacts) -> Letter:
         """Write the letter about a notice that failed. Raises `ValueError` as a notice does."""
@@ -290,14 +293,19 @@ def _letter(pdf: bytes, template: str, standards: tuple[str, ...], unprintable: 
     return Letter(pdf, pages, sha256(pdf).hexdigest(), template, standards, unprintable)
 
 
-def _with_documents(letter: bytes, documents: tuple[tuple[str, bytes], ...]) -> bytes:
-    """Put the documents' pages after the letter, and take out the marks of the standards it then no longer keeps."""
+def _with_documents(letter: bytes, documents: tuple[tuple[str, bytes], ...]) -> tuple[bytes, int]:
+    """Put the documents' pages after the letter, and take out the marks of the standards it then no longer keeps.
+
+    Gives as well how many documents do not hold all their fonts.
+    """
+    fonts_missing = 0
     with ExitStack() as opened:
         whole = opened.enter_context(pikepdf.open(BytesIO(letter)))
         own_pages = len(whole.pages)
         for name, content in documents:
             try:
                 document = opened.enter_context(pikepdf.open(BytesIO(content)))
+                fonts_missing += any(map(_lacks_a_font, document.pages))
                 whole.pages.extend(document.pages)
             except pikepdf.PasswordError:
                 raise DocumentError(name, "it has a password") from None
@@ -310,7 +318,27 @@ def _with_documents(letter: bytes, documents: tuple[tuple[str, bytes], ...]) -> 
                 metadata.pop(claim, None)
         merged = BytesIO()
         whole.save(merged, deterministic_id=True)
-        return merged.getvalue()
+        return merged.getvalue(), fonts_missing
+
+
+def _lacks_a_font(page: pikepdf.Page) -> bool:
+    """Tell whether a page names a font that is not in the document (PDF/A asks that all are)."""
+    resources = page.obj.get("/Resources")
+    fonts = resources.get("/Font") if isinstance(resources, pikepdf.Dictionary) else None
+    if not isinstance(fonts, pikepdf.Dictionary):
+        return False
+    return not all(_is_embedded(font) for _, font in fonts.items() if isinstance(font, pikepdf.Dictionary))
+
+
+def _is_embedded(font: pikepdf.Object) -> bool:
+    inside = font.get("/DescendantFonts")
+    if isinstance(inside, pikepdf.Array) and len(inside):
+        font = inside[0]
+    descriptor = font.get("/FontDescriptor") if isinstance(font, pikepdf.Dictionary) else None
+    held = isinstance(descriptor, pikepdf.Dictionary) and any(
+        key in descriptor for key in ("/FontFile", "/FontFile2", "/FontFile3")
+    )
+    return held or (isinstance(font, pikepdf.Dictionary) and font.get("/Subtype") == pikepdf.Name.Type3)
 
 
 def _strip(page: pikepdf.Object) -> None:

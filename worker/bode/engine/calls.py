@@ -294,6 +294,8 @@ class Calls:
                 refused = ev.LetterRefused(number, f"not_composed:{type(error).__name__}")
                 outcome.events.append((item.leased, refused))
                 continue
+            if letter.fonts_missing:
+                log.warning("letter.fonts_not_embedded", message=str(item.message.id), documents=letter.fonts_missing)
             order = contract.PrintLetter(
                 id=letter_id(item.message.id, number),
                 batch=item.leased.call or item.message.id,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import asyncssh
 
@@ -29,8 +29,7 @@ class MockSftpServer:
     def __init__(self, folder: Path, *, authorized: asyncssh.SSHKey | None = None, password: str | None = None) -> None:
         """Take the directory to serve, and the one key or password that opens it."""
         self.folder = folder
-        maker: Any = asyncssh.generate_private_key  # its options have no types
-        self.host_key: asyncssh.SSHKey = maker("ssh-ed25519")
+        self.host_key = asyncssh.generate_private_key("ssh-ed25519")  # pyright: ignore[reportUnknownMemberType]
         self.port = 0
         self.connections = 0
         """How many were made: a client that keeps its connection makes one."""

@@ -303,6 +303,10 @@ class PrintLetter:
     """`message` (the message itself) or `notice` (tells that a notice could not be delivered)."""
     pdf: bytes = field(repr=False)
     pages: int
+    sheets: int
+    """Of paper, by the installation's choice of one or both sides."""
+    grams: int
+    """Of paper and envelope together, rounded up: what the postage follows from."""
     sha256: str
     receipt: str | None = None
 
@@ -316,13 +320,35 @@ class LetterStatus(StrEnum):
     """Left for the post: the time that counts in law (Awb 2:19 by analogy)."""
     DELIVERED = "delivered"
     RETURNED = "returned"
+    FORWARDED = "forwarded"
+    """Sent on: by the post to another address, or to another print site. A person finds out which."""
     REJECTED = "rejected"
     UNRECOGNISED = "unrecognised"
 
 
+class ReturnReason(StrEnum):
+    """Why the post brought a letter back."""
+
+    GONE_AWAY = "gone_away"
+    ADDRESS_INCOMPLETE = "address_incomplete"
+    INACCESSIBLE = "inaccessible"
+    ADDRESSEE_UNKNOWN = "addressee_unknown"
+    GONE_AWAY_OR_REFUSED = "gone_away_or_refused"
+    NOT_COLLECTED = "not_collected"
+    NO_SUCH_ADDRESS = "no_such_address"
+    NOT_GIVEN = "not_given"
+    DECEASED = "deceased"
+    OTHER = "other"
+    UNRECOGNISED = "unrecognised"
+    """A code this adapter does not know; it stands in the report's `reason`."""
+
+
 @dataclass(frozen=True, slots=True)
 class LetterReport:
-    """One line of a print service's report. `key` is unique: the same line read twice is the same report."""
+    """One line of a print service's report. `key` is unique: the same line read twice is the same report.
+
+    `code` is its own word for the status, `reason` its own code and text for why; `why` is what a return reason means.
+    """
 
     key: str
     letter: UUID
@@ -331,6 +357,7 @@ class LetterReport:
     source: TimeSource
     code: str
     reason: str = ""
+    why: ReturnReason | None = None
 
 
 # ----------------------------------------------------------------------------------------------------- capabilities

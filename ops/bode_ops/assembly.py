@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from bode.clock import Clock
 from bode.compose.letter import LetterComposer
 from bode.compose.notice import NoticeComposer
+from bode.compose.paper import Paper
 from bode.compose.wording import typed_address
 from bode.domain.bounces import RuleBook
 from bode.engine.attestors import TimestampAuthority, Witness
@@ -120,7 +121,8 @@ def build(settings: Settings) -> Application:
         profile=profile,
         profile_limits=profile_limits,
         notice_composer=NoticeComposer(config_folder() / "notices"),
-        letter_composer=LetterComposer(config_folder() / "letters"),
+        letter_composer=LetterComposer(config_folder() / "letters", own=_own_letters(settings)),
+        paper=Paper(settings.letters.paper_grams, settings.letters.both_sides, settings.letters.envelope_grams),
         rules=bounce_rules(),
         return_path=ReturnPath(
             vault.return_path_key,
@@ -165,6 +167,12 @@ def build(settings: Settings) -> Application:
         queue_intake=QueueIntake(intake, vault.intake_key),
         status=StatusReader(database, policy),
     )
+
+
+def _own_letters(settings: Settings) -> Mapping[str, Path]:
+    """Give the folders of the organisations that have templates of their own, by OIN."""
+    root = settings.letters.folder
+    return {oin: root / oin for oin in settings.organisations if (root / oin).is_dir()} if root is not None else {}
 
 
 def build_database(settings: Settings) -> Database:

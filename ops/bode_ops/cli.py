@@ -22,12 +22,14 @@ from bode.domain.bounces import (
 )
 from bode.domain.policy import pick
 from bode.engine.checkpoints import SigningRefusedError
+from bode.engine.stop_letter import CannotStopError, stop_letter
 from bode.intake.accept import Caller, Route
 from bode.intake.faults import Refused
 from bode.settings import ConfigError
 from bode.store import events, steps, tables
 from bode.store.database import SchemaError
 from bode.store.harden import HardenError, harden, hardening
+from bode.store.record import read_deliveries
 from bode.store.vault import KeyFileError, VaultError
 from bode_ops import assembly
 from bode_ops.assembly import Application
@@ -180,6 +182,61 @@ def letter(
 ) -> None:
     """Send the message itself by letter, now. A letter after a failed sending moves the legal time of sending."""
     _act(config, reference, organisation, ev.LetterOrdered(by or me(), a_reason(reason)))
+
+
+@app.command(name="stop-letter")
+def stop(
+    reference: str,
+    /,
+    *,
+    reason: Reason,
+    number: Annotated[int | None, Parameter(help="Which letter, where more can be stopped; counted from 0.")] = None,
+    by: By | None = None,
+    organisation: str | None = None,
+    config: Config = None,
+) -> None:
+    """Stop a letter that the print service does not have yet. Another can be ordered later."""
+    why = a_reason(reason)
+
+    async def work(application: Application) -> int:
+        known = await find(application, reference, organisation)
+        try:
+            return await stop_letter(application.parts, known.id, number, by=by or me(), reason=why)
+        except CannotStopError as error:
+            raise UsageError(f"{reference}: {error}") from None
+
+    stopped = with_application(config, work)
+    console.print(f"{reference}: brief {stopped} is tegengehouden", markup=False)
+
+
+@app.command
+def handled(
+    reference: str,
+    /,
+    *,
+    reason: Reason,
+    part: Annotated[str | None, Parameter(help="Only this part, as letter/0; all that waits when left out.")] = None,
+    by: By | None = None,
+    organisation: str | None = None,
+    config: Config = None,
+) -> None:
+    """Record that a person dealt by hand with what waits of a message. Nothing more is tried for it."""
+    why = a_reason(reason)
+
+    async def work(application: Application) -> Sequence[str]:
+        known = await find(application, reference, organisation)
+        async with application.database.read() as connection:
+            delivery = (await read_deliveries(connection, [known.id]))[known.id]
+        waiting = list(dict.fromkeys(item.part for item in delivery.attention))
+        if part is not None and part not in waiting:
+            raise UsageError(f"{reference}: {part!r} waits for nobody; what waits is {', '.join(waiting) or 'nothing'}")
+        if not waiting:
+            raise UsageError(f"{reference}: nothing of it waits for a person")
+        await application.lanes.apply([(known.id, ev.Handled(by or me(), why, part))])
+        return waiting if part is None else [part]
+
+    done = with_application(config, work)
+    console.print(f"{reference}: afgehandeld ({', '.join(done)})", markup=False)
 
 
 @lane_app.command(name="list")

@@ -184,7 +184,7 @@ def _tomorrow() -> str:
 # ---------------------------------------------------------------------------------------------------------------- help
 
 COMMANDS = [
-    *("run", "enqueue", "status", "cancel", "retry", "letter", "demo"),
+    *("run", "enqueue", "status", "cancel", "retry", "letter", "stop-letter", "handled", "demo"),
     *("lane", "lane list", "lane stop", "lane start", "policy", "policy show", "config", "config check"),
     *("db", "db upgrade", "keys", "keys init", "keys intake", "keys api"),
     *("evidence", "evidence verify"),
@@ -326,7 +326,7 @@ def test_a_message_on_its_way_is_not_cancelled(bode, handed_in, tmp_path):
     assert "intrekking" in told.err
 
 
-@pytest.mark.parametrize("command", ["cancel", "retry", "letter"])
+@pytest.mark.parametrize("command", ["cancel", "retry", "letter", "stop-letter", "handled"])
 @pytest.mark.parametrize("reason", ["", "  ", "een\nander", "x" * 201, "\x1b[2J"])
 def test_an_act_needs_a_reason_that_evidence_can_keep(bode, handed_in, command, reason):
     told = bode(command, handed_in(), "--reason", reason)
@@ -334,7 +334,7 @@ def test_an_act_needs_a_reason_that_evidence_can_keep(bode, handed_in, command, 
     assert "--reason" in told.err
 
 
-@pytest.mark.parametrize("command", ["cancel", "retry", "letter"])
+@pytest.mark.parametrize("command", ["cancel", "retry", "letter", "stop-letter", "handled"])
 def test_an_act_on_nothing(bode, command):
     told = bode(command, "nooit-gezien", "--reason", "Zomaar")
     assert told.code == 2
@@ -350,6 +350,42 @@ def test_retry_and_letter_are_recorded_with_who_and_why(bode, handed_in, tmp_pat
     assert "j.jansen" in told.out
     with closing(sqlite3.connect(tmp_path / "bode.db")) as connection:
         assert connection.execute("SELECT count(*) FROM step WHERE lane = 'print'").fetchone() == (1,)
+
+
+def test_a_letter_is_stopped_once_and_can_be_ordered_again(bode, handed_in):
+    reference = handed_in()
+    told = bode("stop-letter", reference, "--reason", "Nog niet nodig")
+    assert told.code == 2
+    assert "no letter that was not handed over yet" in told.err
+    bode("letter", reference, "--reason", "Op verzoek")
+    told = bode("stop-letter", reference, "--reason", "Toch niet", "--by", "j.jansen")
+    assert (told.code, told.out) == (0, f"{reference}: brief 0 is tegengehouden\n")
+    told = bode("stop-letter", reference, "--number", "0", "--reason", "Nog eens")
+    assert told.code == 2
+    assert "letter 0 is cancelled" in told.err
+    bode("letter", reference, "--reason", "Toch wel")
+    assert bode("stop-letter", reference, "--number", "1", "--reason", "Toch niet").code == 0
+    assert "j.jansen houdt een brief tegen" in bode("status", reference).out
+
+
+def test_a_letter_in_a_workers_hand_is_not_stopped(bode, handed_in, tmp_path):
+    reference = handed_in()
+    bode("letter", reference, "--reason", "Op verzoek")
+    with closing(sqlite3.connect(tmp_path / "bode.db")) as connection, connection:
+        connection.execute("UPDATE step SET state = 'leased' WHERE part = 'letter/0'")
+    told = bode("stop-letter", reference, "--reason", "Te laat")
+    assert told.code == 2
+    assert "being handed over" in told.err
+
+
+def test_what_waits_for_nobody_cannot_be_dealt_with_by_hand(bode, handed_in):
+    reference = handed_in()
+    told = bode("handled", reference, "--reason", "Gebeld")
+    assert told.code == 2
+    assert "nothing of it waits" in told.err
+    told = bode("handled", reference, "--part", "letter/0", "--reason", "Gebeld")
+    assert told.code == 2
+    assert "what waits is nothing" in told.err
 
 
 def test_lanes_are_listed_stopped_and_started(bode):

@@ -145,6 +145,9 @@ async def test_a_letter_that_cannot_be_set_does_not_keep_the_others_from_the_pri
     make_app, database_url, body, shared
 ):
     class Broken:
+        def of(self, oin):
+            return self
+
         def message_letter(self, facts):
             if facts.subject == "Kapot":
                 raise MemoryError

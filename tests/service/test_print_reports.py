@@ -1,13 +1,18 @@
 """What the print service reports: each line counts once, also when it is faster than our own record."""
 
 import asyncio
+from datetime import time
 from uuid import uuid4
 
 import pytest
 
-from bode.domain.parts import AttentionReason, DeliveryState, LetterState
+from bode.domain.parts import AttentionReason, DeliveryState, LetterState, letter_id
+from bode.engine.inbound import REPORTS
 from bode.store import tables
-from bode_adapters.contract import LetterStatus
+from bode_adapters.contract import LetterStatus, RefusalKind, Refused, ReturnReason, Unknown
+from bode_adapters.memory import Staged
+from bode_adapters.printing.words import status_of
+from bode_ops.story.words import RETURN_REASONS
 
 
 @pytest.fixture
@@ -64,13 +69,114 @@ async def test_a_letter_that_came_back_waits_for_a_person(app, letter):
     assert [item.reason for item in delivery.attention] == [AttentionReason.LETTER_RETURNED]
 
 
-@pytest.mark.parametrize("status", [LetterStatus.REJECTED, LetterStatus.UNRECOGNISED])
-async def test_a_letter_that_is_not_printed_waits_for_a_person(app, letter, status):
+STATES = {
+    "PENDING": LetterState.SUBMITTED,
+    "ACCEPTED": LetterState.SUBMITTED,
+    "REJECTED": LetterState.REFUSED,
+    "PRINTED": LetterState.PRINTED,
+    "ENCLOSED": LetterState.PRINTED,
+    "CANCELLED": LetterState.REFUSED,
+    "DISPATCHED": LetterState.POSTED,
+    "DELIVERED": LetterState.SUBMITTED,
+    "FAILED": LetterState.REFUSED,
+    "RETURNED": LetterState.RETURNED,
+    "FORWARDED": LetterState.SUBMITTED,
+    "VERZONDEN": LetterState.SUBMITTED,
+}
+ASKS = {
+    **dict.fromkeys(("REJECTED", "CANCELLED", "FAILED"), AttentionReason.LETTER_REFUSED),
+    "RETURNED": AttentionReason.LETTER_RETURNED,
+    **dict.fromkeys(("FORWARDED", "VERZONDEN"), AttentionReason.LETTER_UNCLEAR),
+}
+
+
+@pytest.mark.parametrize("word", STATES)
+async def test_every_word_of_a_print_service_has_its_next_state(app, letter, word):
     message, sent = letter
+    status = status_of(word)
     app.printer.report(sent, status)
+    before = REPORTS.labels(status, "")._value.get()
     await app.inbound.read_reports()
-    assert await state(app, message) is LetterState.REFUSED
+    assert await state(app, message) is STATES[word]
+    delivery = await app.delivery(message)
+    assert [item.reason for item in delivery.attention] == ([ASKS[word]] if word in ASKS else [])
+    assert (delivery.state is DeliveryState.NEEDS_PERSON) == (word in ASKS)
+    assert REPORTS.labels(status, "")._value.get() == before + 1
+
+
+@pytest.mark.parametrize("why", ReturnReason)
+async def test_every_return_reason_becomes_a_task_with_its_words(app, letter, why):
+    message, sent = letter
+    app.printer.report(sent, LetterStatus.POSTED)
+    app.printer.report(sent, LetterStatus.RETURNED, reason="R01 tekst", why=why)
+    await app.inbound.read_reports()
+    (returned,) = await app.named(message, "letter.returned")
+    assert returned.detail["why"] == why
+    assert RETURN_REASONS[why]
     assert (await app.delivery(message)).state is DeliveryState.NEEDS_PERSON
+
+
+async def test_a_report_about_a_letter_whose_hand_over_stayed_unknown_for_hours_is_matched(app, body):
+    """The answer never came, and neither does one to the repeats: but the print service had it, and posted it."""
+    app.printer.script.rule = lambda _: Staged(Unknown("timeout"), happened=True)
+    message = (await app.accept(body(channels=()))).id
+    await app.settle()
+    await app.pass_time(hours=5)
+    assert await state(app, message) is LetterState.UNKNOWN
+    sent = next(iter(app.printer.printed))
+    app.printer.report(sent, LetterStatus.POSTED)
+    assert await app.inbound.read_reports() == 1
+    assert await state(app, message) is LetterState.POSTED
+    await app.pass_time(hours=5)
+    assert app.printer.printed[sent] == 1
+    assert (await app.delivery(message)).state is DeliveryState.DONE
+
+
+async def test_a_report_about_a_letter_whose_worker_died_is_matched(app, body):
+    message = (await app.accept(body(channels=()))).id
+    (leased,) = await app.claim("print", lease=60)
+    app.printer.report(letter_id(message, 0), LetterStatus.PRINTED)
+    assert await app.inbound.read_reports() == 0, "our own record may come, and says more"
+    app.clock.move(hours=2)
+    assert await app.inbound.read_reports() == 1
+    assert await state(app, message) is LetterState.PRINTED
+    assert leased.part == "letter/0"
+
+
+async def test_a_configuration_refusal_stops_the_print_lane_until_a_person_starts_it(app, body):
+    app.printer.script.rule = lambda _: Staged(Refused("host_key", RefusalKind.CONFIGURATION), happened=False)
+    message = (await app.accept(body(channels=()))).id
+    await app.settle()
+    assert await app.stopped() == {"print": "host_key"}
+    await app.pass_time(hours=30, every=5)
+    assert (await app.delivery(message)).attention == ()
+    app.printer.script.rule = None
+    assert not app.printer.printed
+    await app.start_lane("print")
+    await app.settle()
+    assert await state(app, message) is LetterState.SUBMITTED
+
+
+async def test_letters_of_a_day_go_in_one_batch_at_the_cut_off(make_app, database_url, body):
+    app = await make_app(database_url, policy={"print_cutoff": time(16)})
+    ids = [(await app.accept(body(channels=()))).id for _ in range(3)]
+    await app.settle()
+    assert not app.printer.printed
+    app.clock.time = app.clock.time.replace(hour=15)  # 16:00 in the Netherlands
+    await app.settle()
+    assert len({given.batch for given in app.printer.letters.values()}) == 1
+    assert len(app.printer.letters) == 3
+    late = (await app.accept(body(channels=()))).id
+    app.clock.move(minutes=1)
+    later = (await app.accept(body(channels=()))).id
+    await app.settle()
+    assert await state(app, late) is LetterState.SUBMITTED, "exactly at the cut-off is in time"
+    assert await state(app, later) is LetterState.PLANNED
+    app.clock.move(hours=24)
+    await app.settle()
+    assert await state(app, later) is LetterState.SUBMITTED
+    assert all(given.grams > 5 and given.sheets == 1 for given in app.printer.letters.values())
+    assert len(ids) == 3
 
 
 async def test_a_report_that_is_faster_than_our_record_waits_for_it(app, body):
@@ -95,10 +201,8 @@ async def test_a_report_that_is_faster_than_our_record_waits_for_it(app, body):
     assert await state(app, message) is LetterState.POSTED
 
 
-async def test_a_report_about_no_letter_of_ours_is_kept_and_let_go_after_an_hour(app, letter):
+async def test_a_report_about_no_letter_of_ours_is_kept_and_let_go(app, letter):
     app.printer.report(uuid4(), LetterStatus.POSTED)
-    assert await app.inbound.read_reports() == 0
-    app.clock.move(hours=2)
     assert await app.inbound.read_reports() == 1
     (kept,) = await app.rows(tables.inbound)
     assert (kept.route, kept.state) == ("print", "unmatched")

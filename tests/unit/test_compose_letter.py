@@ -430,3 +430,55 @@ def test_a_reason_without_a_sentence_stops_the_start(tmp_path: Path, reason: Let
     file.write_text(file.read_text().replace(f"{reason.value}:", "iets-anders:"))
     with pytest.raises(TemplateError, match=reason.value):
         LetterComposer(tmp_path / "letters")
+
+
+def test_a_document_that_does_not_hold_its_fonts_is_printed_and_counted() -> None:
+    pdf = pikepdf.new()
+    pdf.add_blank_page(page_size=(595, 842))
+    font = pikepdf.Dictionary(Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1, BaseFont=pikepdf.Name.Helvetica)
+    pdf.pages[0].obj.Resources = pikepdf.Dictionary(Font=pikepdf.Dictionary(F1=font))
+    content = BytesIO()
+    pdf.save(content)
+    good = COMPOSER.message_letter(MESSAGE).pdf
+    letter = COMPOSER.message_letter(replace(MESSAGE, documents=(("a.pdf", content.getvalue()), ("b.pdf", good))))
+    assert (letter.pages, letter.fonts_missing, letter.standards) == (3, 1, ())
+
+
+LOGO = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 60 60"><rect width="60" height="60" fill="#0b6"/></svg>'
+
+
+def test_an_organisation_has_its_own_letterhead_and_the_rest_falls_back(tmp_path: Path) -> None:
+    own = tmp_path / "00000001999000010000"
+    own.mkdir()
+    letterhead = (FOLDER / "briefhoofd.typ").read_text().replace("Retouradres: ", "Afzender: ")
+    (own / "briefhoofd.typ").write_text(letterhead)
+    composer = LetterComposer(FOLDER, own={own.name: own})
+    assert "Afzender: " in words_of(composer.of(own.name).message_letter(MESSAGE))[0]
+    assert composer.of("00000001999000020000").message_letter(MESSAGE) == COMPOSER.message_letter(MESSAGE)
+    assert composer.of(own.name).message_letter(MESSAGE).template != COMPOSER.message_letter(MESSAGE).template
+
+
+def test_a_logo_stands_on_the_letter_with_the_name_as_its_text_and_the_claims_hold(tmp_path: Path) -> None:
+    (tmp_path / "logo.svg").write_text(LOGO)
+    letter = LetterComposer(FOLDER, own={"1": tmp_path}).of("1").message_letter(MESSAGE)
+    assert letter.standards == STANDARDS
+    assert letter.template != COMPOSER.message_letter(MESSAGE).template
+    with pikepdf.open(BytesIO(letter.pdf)) as pdf:
+        said = [str(item.Alt) for item in pdf.objects if isinstance(item, pikepdf.Dictionary) and "/Alt" in item]
+    assert said == ["Gemeente Voorbeeld"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("breifhoofd.typ", "", "it is none of"),
+        ("logo.svg", "<svg", "line"),
+        ("bericht.typ", "Hallo", "must have the line"),
+    ],
+)
+def test_a_mistake_in_an_organisations_folder_stops_the_start(
+    tmp_path: Path, name: str, content: str, fault: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(TemplateError, match=fault):
+        LetterComposer(FOLDER, own={"1": tmp_path})

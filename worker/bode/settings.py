@@ -10,7 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,6 +35,7 @@ from bode.domain.terms import Holidays
 from bode.evidence.note import KeyKind, NoteError, VerifierKey
 
 _WAIT = re.compile(r"([0-9]{1,12})(s|m|h|d)")
+_TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -64,6 +65,14 @@ def _positive(value: timedelta) -> timedelta:
     if value <= timedelta(0):
         raise ValueError("must be longer than nothing")
     return value
+
+
+def _a_time_of_day(value: Any) -> time:
+    if isinstance(value, time):  # TOML has times of its own: 16:00:00
+        return value
+    if not _TIME_OF_DAY.fullmatch(str(value)):
+        raise ValueError('is no time of day: write "16:00"')
+    return time.fromisoformat(str(value))
 
 
 def _a_witness_key(value: str) -> str:
@@ -265,6 +274,17 @@ class ProfileSettings(ServiceSettings):
     missing_least: Annotated[int, Field(ge=5, le=100_000)] = 50
 
 
+class LetterSettings(_Section):
+    """What letters look like and weigh: a folder with a letterhead or templates per organisation, and the paper."""
+
+    folder: Path | None = None
+    """Holds a folder per OIN; what is not in it comes from the shipped templates."""
+    paper_grams: Annotated[float, Field(ge=40, le=250)] = 80.0
+    """Per square metre."""
+    both_sides: bool = True
+    envelope_grams: Annotated[float, Field(ge=0, le=100)] = 7.0
+
+
 class OrganisationSettings(_Section):
     """An administrative body (bestuursorgaan) that sends, by its OIN."""
 
@@ -293,6 +313,8 @@ class PolicySettings(_Section):
     read_polls: Waits | None = None
     read_within: Wait | None = None
     print_retries: Waits | None = None
+    print_patience: Wait | None = None
+    print_cutoff: Annotated[time, BeforeValidator(_a_time_of_day)] | None = None
     posting_overdue: Wait | None = None
 
 
@@ -316,6 +338,7 @@ class Settings(BaseSettings):
     notices: ServiceSettings | None = None
     print: ServiceSettings | None = None
     profile: ProfileSettings | None = None
+    letters: LetterSettings = LetterSettings()
     organisations: dict[str, OrganisationSettings] = {}
     policy: PolicySettings = PolicySettings()
     log_format: Literal["json", "console"] = "json"
@@ -385,6 +408,15 @@ def _faults(settings: Settings) -> list[str]:
     wanted = settings.policy.notice_last_attempt
     if wanted is not None and wanted >= timedelta(hours=48):
         faults.append("policy.notice_last_attempt: lies within the 48 hours, so shorter than 48h")
+    folder = settings.letters.folder
+    if folder is not None and not folder.is_dir():
+        faults.append(f"letters.folder: there is no folder {folder}")
+    elif folder is not None:
+        faults += [
+            f"letters.folder: {path.name} is not the OIN of one of organisations"
+            for path in sorted(folder.iterdir())
+            if path.is_dir() and path.name not in settings.organisations
+        ]
     if settings.environment == "production":
         faults += _unsafe(settings)
     return faults

@@ -22,6 +22,7 @@ from bode_adapters.contract import (
     PrintLetter,
     RefusalKind,
     Refused,
+    ReturnReason,
     TimeSource,
     Unavailable,
     Unknown,
@@ -80,11 +81,19 @@ class MemoryPrintService:
         for key in keys:
             self._reports.pop(key, None)
 
-    def report(self, letter: UUID, status: LetterStatus, *, at: datetime | None = None, reason: str = "") -> str:
+    def report(
+        self,
+        letter: UUID,
+        status: LetterStatus,
+        *,
+        at: datetime | None = None,
+        reason: str = "",
+        why: ReturnReason | None = None,
+    ) -> str:
         """Let the print service report something about a letter; gives the report's key."""
         key = f"memory:{next(self._numbers)}"
         when = at or self._clock()
-        self._reports[key] = LetterReport(key, letter, status, when, TimeSource.OTHER_SIDE, status.value, reason)
+        self._reports[key] = LetterReport(key, letter, status, when, TimeSource.OTHER_SIDE, status.value, reason, why)
         return key
 
     def _submit(self, letter: PrintLetter) -> Answer:

@@ -43,6 +43,7 @@ from uuid import UUID
 
 from bode_adapters.contract import Clock, PrintLetter
 from bode_adapters.print_folder import disk
+from bode_adapters.printing.batches import MANIFEST, as_json, file_name, manifest
 
 
 class FolderAwayError(OSError):
@@ -142,13 +143,13 @@ class Ledger:
         batch.mkdir()
         for letter in letters:
             disk.write(batch / file_name(letter.id), letter.pdf)
-        disk.write(batch / "manifest.json", manifest(name, letters, now))
+        disk.write(batch / MANIFEST, manifest(name, letters, now))
         disk.settle(batch)
         disk.settle(self._tmp)
 
     def _intend(self, name: str, hashes: dict[str, str], now: datetime) -> None:
         intent = self._intent(name)
-        disk.write_whole(intent, _json({"batch": name, "created": now.isoformat(), "letters": hashes}))
+        disk.write_whole(intent, as_json({"batch": name, "created": now.isoformat(), "letters": hashes}))
         for letter in hashes:
             link = self._letters / letter
             link.unlink(missing_ok=True)  # left by a batch that was undone: `find` gave none for this letter
@@ -183,36 +184,6 @@ class Ledger:
         with contextlib.suppress(OSError):  # the batch is handed over, whether or not the disk takes its time
             disk.write_whole(mark, now.isoformat().encode("ascii"))
         return now
-
-
-def file_name(letter: UUID) -> str:
-    """Give the name of a letter's file in its batch."""
-    return f"{letter}.pdf"
-
-
-def manifest(name: str, letters: Sequence[PrintLetter], created: datetime) -> bytes:
-    """Give `manifest.json`: what is in the batch, and how to see that it came over whole. No personal data."""
-    return _json(
-        {
-            "batch": name,
-            "created": created.isoformat(),
-            "letters": [
-                {
-                    "id": str(letter.id),
-                    "file": file_name(letter.id),
-                    "sha256": letter.sha256,
-                    "pages": letter.pages,
-                    "kind": letter.kind,
-                    "sender": letter.sender.oin,
-                }
-                for letter in letters
-            ],
-        }
-    )
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value, indent=1).encode("ascii") + b"\n"
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -9,7 +9,8 @@ ACCEPTED at once, PRINTED after `print_delay`, DISPATCHED after `post_delay` mor
 | FAILED, CANCELLED                | after `print_delay`, instead of PRINTED and what follows        |
 | RETURNED, DELIVERED, any other   | `late_delay` after DISPATCHED                                   |
 
-A letter that is not what the manifest says is REJECTED by itself; a batch without a manifest goes to `refused/`.
+A letter that is not what the manifest says is REJECTED by itself. A directory without a manifest is not finished (over
+SFTP the manifest comes last) and is left alone; one whose manifest cannot be read goes to `refused/`.
 """
 
 from __future__ import annotations
@@ -103,11 +104,13 @@ class MockPrintService:
         self._report([_Due(self._clock(), str(letter), Fate(status, reason_code, reason_text))])
 
     def _take_in(self, batch: Path) -> int:
+        if not (batch / "manifest.json").exists():
+            return 0
         try:
             manifest: Any = json.loads((batch / "manifest.json").read_bytes())
             letters: list[dict[str, str]] = manifest["letters"]
         except (OSError, ValueError, KeyError, TypeError):
-            self.problems.append(f"{batch.name}: no manifest")
+            self.problems.append(f"{batch.name}: its manifest cannot be read")
             self._move(batch, "refused")
             return 0
         extra = {path.name for path in batch.iterdir()} - {letter["file"] for letter in letters} - {"manifest.json"}

@@ -9,6 +9,7 @@ A letter printed twice is a letter too many, and a letter not printed is a right
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 from typing import Protocol
 from uuid import UUID, uuid4
@@ -75,6 +76,8 @@ def letter(*, batch: UUID | None = None, pdf: bytes | None = None) -> PrintLette
         kind="notice",
         pdf=content,
         pages=1,
+        sheets=1,
+        grams=12,
         sha256=sha256(content).hexdigest(),
     )
 
@@ -129,7 +132,7 @@ class PrintServiceSuite:
     async def test_a_letter_in_another_batch_is_recognised(self, stage: PrintStage) -> None:
         first = letter()
         await stage.service.submit(letters=[first])
-        moved = PrintLetter(first.id, uuid4(), first.sender, first.kind, first.pdf, first.pages, first.sha256)
+        moved = replace(first, batch=uuid4())
         (answer,) = await stage.service.submit(letters=[moved])
         assert _placed(answer).already
         assert stage.taken(first.id) == 1
@@ -168,7 +171,7 @@ class PrintServiceSuite:
 
     async def test_a_letter_that_is_not_what_its_hash_says_is_our_defect(self, stage: PrintStage) -> None:
         good, bad = letters(2)
-        bad = PrintLetter(bad.id, bad.batch, bad.sender, bad.kind, bad.pdf + b" ", bad.pages, bad.sha256)
+        bad = replace(bad, pdf=bad.pdf + b" ")
         placed, refused = await stage.service.submit(letters=[good, bad])
         assert isinstance(placed, Placed)
         assert isinstance(refused, Refused)

@@ -9,6 +9,7 @@ from typing import assert_never
 
 from bode.compose.plain import one_line
 from bode.compose.wording import duration_words, weekday_words
+from bode.domain.by_hand import HANDLED
 from bode.domain.events import TimeSource
 from bode.domain.parts import (
     Attention,
@@ -204,6 +205,7 @@ _OUTCOME_WHY: Mapping[Outcome, str] = {
     Outcome.NOTICE_BY_BOX: "Of de box dat heeft gedaan, kan Bode niet bewijzen.",
     Outcome.NOTICE_BY_LETTER: "De e-mail lukte niet; de brief zegt dat er een bericht klaarstaat.",
     Outcome.NOTICE_IMPOSSIBLE: "Een kennisgeving per e-mail kan niet.",
+    Outcome.BY_HAND: "Bode heeft niets bezorgd. In de tijdlijn staat wat de medewerker heeft gedaan.",
 }
 
 
@@ -290,7 +292,7 @@ def _channel_said(placement: Placement, policy: Policy, names: Mapping[str, str]
     if placement.state is PlacementState.PLACED and placement.placed_at is not None:
         text = f"{'Geplaatst' if _is_box(placement.channel, policy) else 'Verstuurd'} op {when(placement.placed_at)}"
     elif placement.state in (PlacementState.REFUSED, PlacementState.RETURNED, PlacementState.HELD):
-        reason = BOUNCE_REASONS.get(placement.code or "")
+        reason = HANDLED_BY_HAND if placement.code == HANDLED else BOUNCE_REASONS.get(placement.code or "")
         why = f"{capitalised(reason)}." if reason else f"Code: {one_line(placement.code)}." if placement.code else ""
     elif placement.attempts and placement.state in (PlacementState.PLANNED, PlacementState.CHECKING):
         why = f"Al {placement.attempts} keer geprobeerd{in_brackets(placement.code)}. Bode probeert het nog eens."
@@ -443,10 +445,28 @@ def _acts(known: Known, delivery: Delivery, legal: LegalTime | None) -> tuple[Ac
     if _retry_helps(delivery):
         does = "Alles nog eens proberen wat op een medewerker wacht. Herstel eerst de oorzaak."
         acts.append(Act(f'bode retry {known.id} --reason "..."', does, _retry_effect(legal)))
-    if delivery.attention and delivery.brief.has_address:
+    stoppable = [
+        number
+        for number, letter in enumerate(delivery.letters)
+        if letter.state in (LetterState.PLANNED, LetterState.BLOCKED)
+    ]
+    for number in stoppable:
+        which = f" --number {number}" if len(stoppable) > 1 else ""
+        acts.append(
+            Act(
+                f'bode stop-letter {known.id}{which} --reason "..."',
+                "De brief tegenhouden. Dat kan tot de drukker hem heeft.",
+                "De brief is dan niet verstuurd. U kunt later een nieuwe brief bestellen.",
+            )
+        )
+    if (delivery.attention or delivery.by_hand) and delivery.brief.has_address and not delivery.cancelled:
         acts.append(
             Act(f'bode letter {known.id} --reason "..."', "Het bericht zelf per brief sturen.", _letter_effect(legal))
         )
+    if delivery.attention:
+        does = "Vastleggen dat u dit zelf hebt afgehandeld, bijvoorbeeld met een telefoontje of een eigen brief."
+        effect = "Bode probeert dit onderdeel niet meer. Het moment van verzending verandert hierdoor niet."
+        acts.append(Act(f'bode handled {known.id} --reason "..."', does, effect))
     if not delivery.handed_over and not delivery.cancelled:
         effect = (
             "Er is nog niets verstuurd, dus er is ook niets om in te trekken. Dit kan niet ongedaan worden gemaakt."
@@ -468,6 +488,9 @@ def _change(delivery: Delivery) -> str:
     )
 
 
+HANDLED_BY_HAND = "een medewerker heeft dit zelf afgehandeld"
+
+
 def _retry_helps(delivery: Delivery) -> bool:
     """Whether the rules would act on a retry: see `bode.domain.delivery`; a test compares the two."""
     waits = {item.part for item in delivery.attention}
@@ -482,7 +505,10 @@ def _retry_helps(delivery: Delivery) -> bool:
         return True
     return any(
         (letter.state is LetterState.BLOCKED and delivery.brief.has_address)
-        or (letter.state in (LetterState.REFUSED, LetterState.RETURNED) and letter_part(number) in waits)
+        or (
+            letter.state in (LetterState.REFUSED, LetterState.RETURNED, LetterState.PLANNED, LetterState.UNKNOWN)
+            and letter_part(number) in waits
+        )
         for number, letter in enumerate(delivery.letters)
     )
 

@@ -30,6 +30,8 @@ from bode_ops.story.words import (
     MESSAGE_ON_PAPER,
     NOT_USED,
     RECORDED,
+    RETURN_ADVICE,
+    RETURN_REASONS,
     Kind,
     advice,
     capitalised,
@@ -411,6 +413,12 @@ def _relay_failed(scene: _Scene) -> _Told:
         codes = in_brackets(scene.text("code"))
         if scene.flag("final"):
             return _Told(f"{scene.letter}: de drukker weigert{codes}", "Een medewerker moet kijken.", Kind.BAD)
+        if scene.text("kind") == RefusalKind.CONFIGURATION:
+            detail = (
+                "Dit ligt aan ons, niet aan deze brief. Het versturen naar de drukker staat stil tot de beheerder het "
+                "heeft hersteld. Daarna gaat de brief vanzelf."
+            )
+            return _Told(f"{scene.letter}: onze aansluiting op de drukker klopt niet{codes}", detail, Kind.WARNING)
         detail = "De brief is zeker niet bij de drukker. Bode probeert het later nog eens."
         return _Told(f"{scene.letter}: de drukker was niet bereikbaar{codes}", detail, Kind.WARNING)
     return _Told("Bericht per e-mail lukt niet", _given_up(scene), Kind.BAD)
@@ -564,6 +572,10 @@ def _reconciled(scene: _Scene) -> _Told:
             return _Told(f"Uitgezocht: de drukker heeft de brief{codes}", "", Kind.GOOD)
         case "printed":
             return _Told(f"Uitgezocht: de drukker heeft de brief gedrukt{codes}", "", Kind.GOOD)
+        case "posted":
+            return _Told(f"Uitgezocht: de drukker heeft de brief op de post gedaan{codes}", "", Kind.GOOD)
+        case "returned":
+            return _Told(f"Uitgezocht: de brief was verstuurd, want hij kwam terug{codes}")
         case _:
             return _Told(f"Uitgezocht wat er was gebeurd{codes}")
 
@@ -594,7 +606,9 @@ def _letter_ordered(scene: _Scene) -> _Told:
     if stuck:
         return _Told(f"{scene.letter} nodig, maar er is geen postadres", reason, Kind.PERSON)
     says = "De inhoud van het bericht staat er niet in." if scene.text("kind") == LetterKind.NOTICE else ""
-    return _Told(f"{scene.letter} besteld", sentences(reason, says))
+    batch = scene.moment("batch")
+    goes = f"De brief gaat naar de drukker op {when(batch)}. Tot dan kan hij worden tegengehouden." if batch else ""
+    return _Told(f"{scene.letter} besteld", sentences(reason, says, goes))
 
 
 def _letter_printed(scene: _Scene) -> _Told:
@@ -608,9 +622,19 @@ def _letter_posted(scene: _Scene) -> _Told:
 
 
 def _letter_returned(scene: _Scene) -> _Told:
+    reason, why = free_text(scene.text("reason")), scene.text("why")
+    told = f"De drukker meldt: {reason}." if reason else ""
+    words = RETURN_REASONS.get(why, "")
+    detail = sentences(told, RETURN_ADVICE.get(why, ""), "Een medewerker moet kijken.")
+    title = f"{scene.letter}: teruggekomen{f', {words}' if words else ''}{in_brackets(scene.text('code'))}"
+    return _Told(title, detail, Kind.BAD)
+
+
+def _letter_unclear(scene: _Scene) -> _Told:
     reason = free_text(scene.text("reason"))
-    detail = sentences(f"De drukker meldt: {reason}." if reason else "", "Een medewerker moet kijken.")
-    return _Told(f"{scene.letter}: teruggekomen{in_brackets(scene.text('code'))}", detail, Kind.BAD)
+    told = f"De drukker meldt: {reason}." if reason else ""
+    detail = sentences(told, "Hieruit blijkt niet waar de brief is. Bode gokt niet: een medewerker moet kijken.")
+    return _Told(f"{scene.letter}: niet duidelijk waar hij is{in_brackets(scene.text('code'))}", detail, Kind.WARNING)
 
 
 def _cancelled(scene: _Scene) -> _Told:
@@ -636,6 +660,14 @@ def _staff(scene: _Scene) -> _Told:
             return _Told(f"{by} laat het nog eens proberen", why, Kind.PERSON)
         case "letter":
             return _Told(f"{by} bestelt een brief met het bericht", why, Kind.PERSON)
+        case "letter_stopped":
+            detail = sentences(why, "De drukker had de brief nog niet: hij is niet verstuurd.")
+            return _Told(
+                f"{by} houdt een brief tegen ({scene.letter[:1].lower()}{scene.letter[1:]})", detail, Kind.PERSON
+            )
+        case "handled":
+            waited = f"Het ging hierom: {_word(ATTENTION_REASONS, scene.text('waited_for'))}."
+            return _Told(f"{by} heeft dit zelf afgehandeld", sentences(why, waited), Kind.PERSON)
         case "burst_confirmed":
             return _Told(f"{by} bevestigt dat dit e-mailadres niet werkt", sentences(why, scene.follows()), Kind.PERSON)
         case "burst_rejected":
@@ -680,6 +712,7 @@ _TELLERS: Mapping[str, Callable[[_Scene], _Told]] = {
     "letter.printed": _letter_printed,
     "letter.posted": _letter_posted,
     "letter.returned": _letter_returned,
+    "letter.unclear": _letter_unclear,
     "message.cancelled": _cancelled,
     "message.superseded": _superseded,
     "staff.action": _staff,

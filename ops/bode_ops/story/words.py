@@ -9,6 +9,7 @@ from enum import StrEnum
 from bode.compose.plain import one_line, without_bsn
 from bode.compose.wording import date_words
 from bode.domain.bounces import Reason
+from bode.domain.events import ReturnReason
 from bode.domain.message import ConsentBasis
 from bode.domain.parts import (
     AttentionReason,
@@ -72,6 +73,7 @@ OUTCOMES: Mapping[Outcome, str] = {
     Outcome.NOTICE_IMPOSSIBLE: "Geplaatst, geen e-mailadres bekend",
     Outcome.EMAIL: "Verstuurd per e-mail",
     Outcome.PAPER: "Verstuurd per brief",
+    Outcome.BY_HAND: "Door een medewerker afgehandeld",
     Outcome.CANCELLED: "Niet verstuurd",
 }
 
@@ -127,6 +129,8 @@ ATTENTION_REASONS: Mapping[str, str] = {
     AttentionReason.NO_POSTAL_ADDRESS: "er moet een brief gaan, maar er is geen postadres",
     AttentionReason.LETTER_REFUSED: "de drukker wil de brief niet drukken",
     AttentionReason.LETTER_RETURNED: "de brief is teruggekomen",
+    AttentionReason.LETTER_UNCLEAR: "de drukker meldt iets waaruit niet blijkt waar de brief is",
+    AttentionReason.PRINT_OVERDUE: "het lukt al lang niet om de brief aan de drukker te geven",
     AttentionReason.POSTING_OVERDUE: "de drukker meldt niet dat de brief op de post is",
     AttentionReason.PROFILE_UNANSWERED: "de profielservice geeft al lang geen antwoord",
     AttentionReason.PROFILE_DEFECT: "de profielservice weigert de vraag door een fout bij ons",
@@ -171,8 +175,34 @@ LETTER_STATES: Mapping[LetterState, tuple[str, Kind]] = {
     LetterState.RETURNED: ("Teruggekomen", Kind.PERSON),
     LetterState.REFUSED: ("Geweigerd door de drukker", Kind.PERSON),
     LetterState.BLOCKED: ("Kan niet weg: er is geen postadres", Kind.PERSON),
-    LetterState.CANCELLED: ("Geannuleerd", Kind.NEUTRAL),
+    LetterState.CANCELLED: ("Gaat niet weg", Kind.NEUTRAL),
+    LetterState.HANDLED: ("Door een medewerker afgehandeld", Kind.NEUTRAL),
 }
+
+RETURN_REASONS: Mapping[str, str] = {
+    ReturnReason.GONE_AWAY: "de ontvanger is verhuisd",
+    ReturnReason.ADDRESS_INCOMPLETE: "het adres is niet volledig",
+    ReturnReason.INACCESSIBLE: "de postbode kon het adres niet bereiken",
+    ReturnReason.ADDRESSEE_UNKNOWN: "de ontvanger is op dit adres niet bekend",
+    ReturnReason.GONE_AWAY_OR_REFUSED: "de ontvanger is verhuisd of wilde de brief niet aannemen",
+    ReturnReason.NOT_COLLECTED: "de brief is niet opgehaald",
+    ReturnReason.NO_SUCH_ADDRESS: "dit adres bestaat niet",
+    ReturnReason.NOT_GIVEN: "er is geen reden genoemd",
+    ReturnReason.DECEASED: "de ontvanger is overleden",
+    ReturnReason.OTHER: "er is een andere reden",
+    ReturnReason.UNRECOGNISED: "de drukker noemt een reden die Bode niet kent",
+}
+
+RETURN_ADVICE: Mapping[str, str] = {
+    ReturnReason.GONE_AWAY: "Zoek het nieuwe adres op.",
+    ReturnReason.ADDRESS_INCOMPLETE: "Kijk welk deel van het adres ontbreekt.",
+    ReturnReason.ADDRESSEE_UNKNOWN: "Zoek op waar de ontvanger nu woont of is gevestigd.",
+    ReturnReason.GONE_AWAY_OR_REFUSED: "Zoek eerst op of de ontvanger is verhuisd.",
+    ReturnReason.NO_SUCH_ADDRESS: "Controleer straat, huisnummer en postcode.",
+    ReturnReason.DECEASED: "Stuur de brief niet nog eens. Zoek uit wie de zaken van de overledene regelt.",
+    ReturnReason.UNRECOGNISED: "Vraag de drukker wat de code betekent.",
+}
+"""What a person looks at first, where the reason says more than that the letter came back."""
 
 RECORDED: Mapping[str, str] = {
     "Accepted": "het bericht was al aangenomen",
@@ -199,6 +229,7 @@ RECORDED: Mapping[str, str] = {
     "LetterPrinted": "de drukker heeft een brief gedrukt",
     "LetterPosted": "een brief is op de post gedaan",
     "LetterReturned": "een brief is teruggekomen",
+    "LetterUnclear": "de drukker meldt iets dat niet duidelijk is",
     "LetterRefused": "de drukker weigert een brief",
     "LetterUnavailable": "de drukker was niet bereikbaar",
     "LetterUnknown": "niet bekend of de drukker een brief heeft",
@@ -208,6 +239,8 @@ RECORDED: Mapping[str, str] = {
     "Cancelled": "een verzoek om te annuleren, maar het bericht was al onderweg of al geannuleerd",
     "Retried": "een medewerker liet het nog eens proberen",
     "LetterOrdered": "een medewerker bestelde een brief",
+    "LetterStopped": "een medewerker wilde een brief tegenhouden, maar die was al weg of al tegengehouden",
+    "Handled": "een medewerker handelde iets af dat al geregeld was",
 }
 
 
@@ -321,6 +354,13 @@ ADVICE: Mapping[str, str] = {
     AttentionReason.PROFILE_UNRECOGNISED: (
         "Vraag de beheerder van de profielservice wat de code betekent. Laat Bode het daarna nog eens proberen, of "
         "stuur het bericht per brief."
+    ),
+    AttentionReason.LETTER_UNCLEAR: (
+        "Vraag de drukker wat zijn melding betekent en waar de brief is. Komt daarna een duidelijke melding, dan "
+        "verwerkt Bode die vanzelf. Is de brief kwijt? Stuur dan een nieuwe."
+    ),
+    AttentionReason.PRINT_OVERDUE: (
+        "Vraag de drukker of hij brieven aanneemt, en of hij deze brief al heeft. Bode blijft het proberen."
     ),
 }
 

@@ -49,7 +49,8 @@ PLACEMENT_MOVES: dict[P, set[P]] = {
     # Never back to planned on a guess: only when the box says that it is absent, or a person decides.
     P.UNKNOWN: {P.PLACED, P.PENDING, P.REFUSED, P.HELD, P.PLANNED, P.CHECKING, P.RETURNED},
     # A person decides, or it turns out to be there.
-    P.HELD: {P.PLANNED, P.CHECKING, P.PLACED},
+    # Refused: a person dealt with it by hand.
+    P.HELD: {P.PLANNED, P.CHECKING, P.PLACED, P.REFUSED},
     # A carrier's mail can come back: for now (planned again) or for good (returned). A box's message stays.
     P.PLACED: {P.PLANNED, P.RETURNED},
     P.RETURNED: set(),
@@ -78,17 +79,20 @@ NOTICE_MOVES: dict[N | None, set[N]] = {
 }
 
 LETTER_MOVES: dict[L, set[L]] = {
-    L.PLANNED: {L.SUBMITTED, L.UNKNOWN, L.REFUSED, L.CANCELLED},
-    L.UNKNOWN: {L.SUBMITTED, L.PRINTED, L.POSTED, L.REFUSED},
-    L.SUBMITTED: {L.PRINTED, L.POSTED, L.RETURNED, L.REFUSED},
-    L.PRINTED: {L.POSTED, L.RETURNED, L.REFUSED},
+    # Printed, posted, returned: the print service reports about a letter that we thought was not handed over.
+    L.PLANNED: {L.SUBMITTED, L.UNKNOWN, L.PRINTED, L.POSTED, L.RETURNED, L.REFUSED, L.CANCELLED},
+    L.UNKNOWN: {L.SUBMITTED, L.PRINTED, L.POSTED, L.RETURNED, L.REFUSED, L.HANDLED},
+    L.SUBMITTED: {L.PRINTED, L.POSTED, L.RETURNED, L.REFUSED, L.HANDLED},
+    L.PRINTED: {L.POSTED, L.RETURNED, L.REFUSED, L.HANDLED},
     L.POSTED: {L.RETURNED},
     # Sent again means a new letter: a print service prints the same letter once, whatever became of it.
     L.RETURNED: set(),
     L.REFUSED: set(),
     L.BLOCKED: {L.PLANNED, L.CANCELLED},
     # Held back while a worker had it in hand: it went all the same.
-    L.CANCELLED: {L.SUBMITTED},
+    L.CANCELLED: {L.SUBMITTED, L.PRINTED, L.POSTED, L.RETURNED},
+    # A person dealt with it, and then the print service reports after all.
+    L.HANDLED: {L.SUBMITTED, L.PRINTED, L.POSTED, L.RETURNED, L.REFUSED},
 }
 
 PROFILE_MOVES: dict[S, set[S]] = {
@@ -113,6 +117,7 @@ MOVED_BY: dict[str, dict[tuple[str | None, str], set[type]]] = {
         (P.PENDING, P.PLANNED): {ev.PlacementAbsent, ev.PlacementUnavailable, ev.PlacementRefused, ev.Retried},
         (P.HELD, P.PLANNED): {ev.Retried},
         (P.HELD, P.PLACED): {ev.Placed},
+        (P.HELD, P.REFUSED): {ev.Handled},
         (P.PENDING, P.PLACED): {ev.Placed},
         (P.UNKNOWN, P.PLACED): {ev.Placed},
         (P.PLANNED, P.PLACED): {ev.Placed},
@@ -130,7 +135,7 @@ MOVED_BY: dict[str, dict[tuple[str | None, str], set[type]]] = {
         (N.SENT, N.HELD): {ev.NoticeBounced},
         (N.UNDELIVERABLE, N.HELD): {ev.BurstSuspected},
         (N.HELD, N.DUE): {ev.BurstDecided},
-        (N.HELD, N.UNDELIVERABLE): {ev.BurstDecided},
+        (N.HELD, N.UNDELIVERABLE): {ev.BurstDecided, ev.Handled},
         (N.HELD, N.EXPIRED): {ev.BurstDecided},
     },
     "letter": {
@@ -138,6 +143,14 @@ MOVED_BY: dict[str, dict[tuple[str | None, str], set[type]]] = {
         (L.PLANNED, L.SUBMITTED): {ev.LetterSubmitted},
         (L.PRINTED, L.POSTED): {ev.LetterPosted},
         (L.BLOCKED, L.PLANNED): {ev.Retried},
+        (L.PLANNED, L.POSTED): {ev.LetterPosted},
+        (L.PLANNED, L.CANCELLED): {ev.LetterStopped, ev.Handled, ev.Cancelled, ev.BurstSuspected},
+        (L.BLOCKED, L.CANCELLED): {ev.LetterStopped, ev.Handled, ev.Cancelled, ev.BurstSuspected},
+        (L.CANCELLED, L.SUBMITTED): {ev.LetterSubmitted},
+        (L.UNKNOWN, L.HANDLED): {ev.Handled},
+        (L.SUBMITTED, L.HANDLED): {ev.Handled},
+        (L.PRINTED, L.HANDLED): {ev.Handled},
+        (L.HANDLED, L.POSTED): {ev.LetterPosted},
     },
 }
 
@@ -278,9 +291,14 @@ def events_about_letter(letter: int, now: datetime) -> Iterator[ev.Event]:
     yield ev.LetterSubmitted(letter, now, TimeSource.OUR_CLOCK, "receipt", "b" * 64, 2, "brief/1")
     yield ev.LetterPrinted(letter, now, "PRINTED")
     yield ev.LetterPosted(letter, now, TimeSource.OTHER_SIDE, "POSTED")
-    yield ev.LetterReturned(letter, now, "RETURNED")
-    yield ev.LetterRefused(letter, "REJECTED", PERSONAL)
+    for why in ev.ReturnReason:
+        yield ev.LetterReturned(letter, now, "RETURNED", why=why)
+    yield ev.LetterUnclear(letter, now, "FORWARDED")
+    for defect in (False, True):
+        yield ev.LetterRefused(letter, "REJECTED", PERSONAL, defect)
     yield ev.LetterUnavailable(letter, "folder:full")
+    yield ev.LetterUnavailable(letter, "ledger_lost", configuration=True)
+    yield ev.LetterStopped(letter, "medewerker-12", "toch niet nodig")
     yield ev.LetterUnknown(letter, "timeout", CALL)
     yield ev.LetterUnknown(letter, "timeout", None)
 
@@ -291,10 +309,12 @@ def events_about_the_whole(parts: tuple[str, ...]) -> Iterator[ev.Event]:
     yield ev.Cancelled("zaaksysteem-1", "verkeerde bijlage")
     yield ev.Retried("medewerker-12", "registratie hersteld")
     yield ev.LetterOrdered("medewerker-12", "op verzoek")
+    yield ev.Handled("medewerker-12", "nagebeld")
     for part in parts:
         yield ev.ClockStruck(part)
         yield ev.LeaseExpired(part, CALL)
         yield ev.LeaseExpired(part)
+        yield ev.Handled("medewerker-12", "nagebeld", part)
 
 
 def events_about_the_profile(now: datetime) -> Iterator[ev.Event]:

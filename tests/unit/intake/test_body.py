@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bode.domain.message import Confidentiality, Nature
+from bode.domain.message import Confidentiality, Nature, PostalAddress
 from bode.domain.policy import Channel, ChannelKind
 from bode.intake import body as request
 from bode.intake.faults import Refused
@@ -163,6 +163,20 @@ EACH = [
     ("/geadresseerde/naam", "stuurteken", {"geadresseerde.naam": "Sanne\ud800"}),
     ("/geadresseerde/naam", "stuurteken", {"geadresseerde.naam": "Sanne\ufffe"}),
     ("/geadresseerde/adres/postcode", "postcode", {"geadresseerde.adres.postcode": "0123 AB"}),
+    ("/geadresseerde/adres/postcode", "postcode", {"geadresseerde.adres.postcode": "1234 SS"}),
+    ("/geadresseerde/adres/postcode", "postcode_ontbreekt", {"geadresseerde.adres.postcode": NOTHING}),
+    (
+        "/geadresseerde/adres/postcode",
+        "postcode",
+        {"geadresseerde.adres.land": "Nederland", "geadresseerde.adres.postcode": "B-1000"},
+    ),
+    ("/geadresseerde/adres/huisnummer", "huisnummer_ontbreekt", {"geadresseerde.adres.huisnummer": NOTHING}),
+    ("/geadresseerde/adres/huisnummer", "huisnummer", {"geadresseerde.adres.huisnummer": "bis"}),
+    ("/geadresseerde/adres/straat", "straat_zonder_letters", {"geadresseerde.adres.straat": "12"}),
+    ("/geadresseerde/adres/woonplaats", "woonplaats_zonder_letters", {"geadresseerde.adres.woonplaats": "?"}),
+    ("/geadresseerde/adres/straat", "geen_latijnse_letters", {"geadresseerde.adres.straat": "ул. Ленина"}),
+    ("/geadresseerde/adres/regio", "regio_past_niet", {"geadresseerde.adres.regio": "Utrecht"}),
+    ("/geadresseerde/adres/land", "land_voluit", {"geadresseerde.adres.land": "DE"}),
     ("/geadresseerde/adres/huisnummer", "string_type", {"geadresseerde.adres.huisnummer": 1}),
     ("/geadresseerde/adres/land", "too_short", {"geadresseerde.adres.land": ""}),
     ("/kanalen", "tuple_type", {"kanalen": {"kanaal": "mijnoverheid"}}),
@@ -333,6 +347,28 @@ def test_each_nature_asks_for_what_the_law_asks(aard, without, codes):
 def test_times_of_the_sender_may_be_a_little_ahead_of_ours():
     near = (NOW + timedelta(minutes=4)).isoformat()
     assert told({"kennisgeving.opgegevenTijdstip": near, "kennisgeving.afgemeldTijdstip": near}) == set()
+
+
+def test_an_address_abroad_needs_no_house_number_or_postcode():
+    changes = {
+        "geadresseerde.adres.land": "Ierland",
+        "geadresseerde.adres.huisnummer": NOTHING,
+        "geadresseerde.adres.postcode": NOTHING,
+        "geadresseerde.adres.regio": "County Kerry",
+        "geadresseerde.adres.toevoeging": "The Old Schoolhouse",
+    }
+    assert told(changes) == set()
+    message = request.to_message(request.read(json.dumps(changed(changes)).encode()).body, uuid4())
+    assert message.addressee.address == PostalAddress(
+        "Dorpsstraat", "", "", "Maasveld", "Ierland", "The Old Schoolhouse", "County Kerry"
+    )
+
+
+def test_the_netherlands_by_name_is_no_country_on_the_envelope():
+    message = request.to_message(
+        request.read(json.dumps(changed({"geadresseerde.adres.land": "Nederland"})).encode()).body, uuid4()
+    )
+    assert message.addressee.address.country is None
 
 
 def test_an_address_abroad_has_its_own_postcode():

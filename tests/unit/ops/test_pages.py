@@ -124,7 +124,7 @@ async def a_letter(desk: Desk, message_id: UUID, number: int = 0) -> None:
     async with desk.database.write() as connection:
         ledger = (await lock(connection, [message_id], desk.vault))[message_id]
         assert ledger.key is not None
-        letter = StoredLetter(message_id, number, uuid4(), b"%PDF-1.7 Fatma Yildiz", 2, "t")
+        letter = StoredLetter(message_id, number, b"%PDF-1.7 Fatma Yildiz", 2, "t")
         await messages.store_letters(connection, [letter], {message_id: ledger.key}, desk.vault, desk.clock.now())
 
 

@@ -529,7 +529,7 @@ def test_a_held_placement_can_be_retried_or_go_by_letter(story):
     told = story().then(ev.PlacementRefused(BOX, "X", ev.RefusalKind.DEFECT))
     said = told.said()
     assert said.status.text == "Wacht op een medewerker"
-    assert [act.command.split()[1] for act in said.acts] == ["retry", "letter"]
+    assert [act.command.split()[1] for act in said.acts] == ["retry", "letter", "handled"]
     assert said.waiting[0].part == "Berichtenbox van MijnOverheid"
     assert "Wijzigen of intrekken kan alleen met een nieuw bericht" in said.change
 
@@ -542,11 +542,20 @@ def test_retry_is_offered_only_where_the_rules_would_act_on_it(story):
         .then(ev.ClockStruck(placement_part(OTHER)), after=25 * HOUR)
     )
     blocked = story(has_address=False, channels=())
+    waiting = story(channels=()).then(ev.LetterUnavailable(0, "away"))
+    waiting.then(ev.LetterUnavailable(0, "away"), after=25 * HOUR)
     held = story().then(ev.PlacementRefused(BOX, "X", ev.RefusalKind.UNRECOGNISED))
     placed = story().placed()
     returned = story().then(ev.PlacementRefused(BOX, "X", ev.RefusalKind.ADDRESSEE))
     returned.then(ev.LetterSubmitted(0, START, OURS), ev.LetterReturned(0, START, "R"))
-    for told, helps in ((overdue, True), (blocked, False), (held, True), (returned, True), (placed, False)):
+    for told, helps in (
+        (overdue, True),
+        (blocked, False),
+        (held, True),
+        (returned, True),
+        (waiting, True),
+        (placed, False),
+    ):
         offered = any(" retry " in act.command for act in told.said().acts)
         before = told.delivery
         told.then(ev.Retried("a", "b"))

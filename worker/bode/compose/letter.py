@@ -14,8 +14,9 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from enum import StrEnum
 from hashlib import sha256
@@ -26,12 +27,12 @@ from typing import Any
 import pikepdf
 import typst
 
+from bode.compose.envelope import envelope_lines, sender_line
 from bode.compose.plain import UNPRINTABLE, one_line, paragraphs, without_bsn
 from bode.compose.templates import TemplateError, read_template, versioned
 from bode.compose.wording import (
     date_words,
     duration_words,
-    envelope_lines,
     masked_email,
     typed_address,
     weekday_words,
@@ -42,7 +43,7 @@ from bode.domain.terms import Duration, legal_day, utc
 STANDARDS: tuple[typst.PDFStandard, ...] = ("a-2a", "ua-1")
 """What a letter without documents keeps to: PDF/A-2a and PDF/UA-1."""
 
-_LETTERHEAD = "briefhoofd.typ"
+_LETTERHEAD, _MESSAGE, _NOTICE, _LOGO = "briefhoofd.typ", "bericht.typ", "kennisgeving-mislukt.typ", "logo.svg"
 _LETTERHEAD_IMPORT = f'#import "{_LETTERHEAD}": *'
 _LONG_WORD = re.compile(r"\S{30}(?=\S)")
 _LACKING = re.compile(r'the text `"((?:\\.|[^"\\])+)"` could not be displayed')
@@ -83,6 +84,8 @@ class LetterFacts:
     """Its lines, without the name: where an undeliverable letter comes back to."""
     organisation_contact: str = ""
     addressee_name: str = field(repr=False)
+    is_person: bool = False
+    """Whether given names may be written as initials where the name is too long."""
     address: PostalAddress = field(repr=False)
     letter_date: date
     nature: Nature
@@ -129,6 +132,8 @@ class Letter:
     """The standards that the PDF claims: `STANDARDS`, or none when documents follow the letter."""
     unprintable: str = ""
     """Characters that no font has (emoji, Chinese); they are printed as □."""
+    fonts_missing: int = 0
+    """How many documents after it rely on fonts that they do not hold: the print service puts others in their place."""
 
 
 class DocumentError(Exception):
@@ -142,34 +147,43 @@ class DocumentError(Exception):
 
 
 class LetterComposer:
-    """Writes letters from the templates of one folder, read once.
+    """Writes letters from the templates of one folder, read once; `of` gives an organisation its own.
 
     Safe to share between threads: a typst compiler serves one thread at a time, so each thread gets its own. The work
     runs outside the interpreter lock and holds nobody up, but two threads write no more letters than one: typst keeps
     one cache for the process.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, own: Mapping[str, Path] | None = None, over: Path | None = None) -> None:
         """Read the templates and try each with every reason and form of term.
 
-        Raises `TemplateError` that names the file that cannot be used.
+        `own` holds folders of organisations, by OIN. What is in the folder `over` takes the place of the file in
+        `folder`; it can also hold a logo. Raises `TemplateError` that names the file that cannot be used.
         """
+        self._own = {oin: LetterComposer(folder, over=path) for oin, path in (own or {}).items()}
+        files = _chosen(folder, over)
         compilers = _Compilers(typst.Fonts(include_system_fonts=False))
-        letterhead = read_template(folder / _LETTERHEAD)
-        self._message = _Template(folder / "bericht.typ", letterhead, compilers)
-        self._notice = _Template(folder / "kennisgeving-mislukt.typ", letterhead, compilers)
+        logo = read_template(files[_LOGO]) if _LOGO in files else None
+        head = _Letterhead(files[_LETTERHEAD], logo)
+        self._message = _Template(files[_MESSAGE], head, compilers)
+        self._notice = _Template(files[_NOTICE], head, compilers)
         for term in _SAMPLE_TERMS:
             for reason in LetterReason:
                 self._message.check(_message_words(_message_sample(term, reason)), _SAMPLE_DATE)
             for notice_reason in NoticeLetterReason:
                 self._notice.check(_notice_words(_notice_sample(term, notice_reason)), _SAMPLE_DATE)
 
+    def of(self, oin: str) -> LetterComposer:
+        """Give the composer of an organisation: its own where it has one, else this one."""
+        return self._own.get(oin, self)
+
     def message_letter(self, facts: MessageLetterFacts) -> Letter:
         """Write the message on paper, with its documents after it. Raises `DocumentError` for one that is no PDF."""
         pdf, unprintable = self._message.compile(_message_words(facts), facts.letter_date)
-        if facts.documents:
-            pdf = _with_documents(pdf, facts.documents)
-        return _letter(pdf, self._message.version, () if facts.documents else STANDARDS, unprintable)
+        if not facts.documents:
+            return _letter(pdf, self._message.version, STANDARDS, unprintable)
+        whole, fonts_missing = _with_documents(pdf, facts.documents)
+        return replace(_letter(whole, self._message.version, (), unprintable), fonts_missing=fonts_missing)
 
     def notice_letter(self, facts: NoticeLetterFacts) -> Letter:
         """Write the letter about a notice that failed. Raises `ValueError` as a notice does."""
@@ -184,24 +198,44 @@ class _Compilers(threading.local):
         self.here = typst.Compiler(font_paths=fonts, ignore_system_fonts=True)
 
 
+def _chosen(folder: Path, over: Path | None) -> dict[str, Path]:
+    """Choose each file: the organisation's own, or the shipped one."""
+    files = {name: folder / name for name in (_LETTERHEAD, _MESSAGE, _NOTICE)}
+    for path in sorted(over.iterdir()) if over is not None else ():
+        if path.name not in {*files, _LOGO}:
+            raise TemplateError(path, f"it is none of {', '.join(sorted({*files, _LOGO}))}")
+        files[path.name] = path
+    return files
+
+
+class _Letterhead:
+    """The letterhead's source, and the logo that goes into it as data."""
+
+    def __init__(self, file: Path, logo: str | None) -> None:
+        self.file = file
+        self.source = read_template(file)
+        self.logo = logo
+
+
 class _Template:
     """One letter's source, with the letterhead in it, so that a letter never reads from disk."""
 
-    def __init__(self, file: Path, letterhead: str, compilers: _Compilers) -> None:
-        source = read_template(file)
+    def __init__(self, file: Path, head: _Letterhead, compilers: _Compilers) -> None:
+        source, letterhead = read_template(file), head.source
         if source.count(_LETTERHEAD_IMPORT) != 1:
             raise TemplateError(file, f"it must have the line {_LETTERHEAD_IMPORT} once")
         self._file = file
+        self._head = head
         self._letterhead_from = source[: source.index(_LETTERHEAD_IMPORT)].count("\n") + 1
         self._letterhead_lines = letterhead.count("\n")
         self._source = source.replace(_LETTERHEAD_IMPORT, letterhead).encode()
         self._compilers = compilers
-        self.version = versioned(file.stem, letterhead, source)
+        self.version = versioned(file.stem, letterhead, source, *([head.logo] if head.logo is not None else []))
 
     def check(self, words: dict[str, Any], day: date) -> None:
         """Compile a sample; what is only a warning for a letter (an unknown font) stops the start."""
         try:
-            _, warnings = self._compilers.here.compile_with_warnings(self._source, **_how(words, day))
+            _, warnings = self._compilers.here.compile_with_warnings(self._source, **self._how(words, day))
         except typst.TypstError as error:
             raise self._error(error) from error
         if warnings:
@@ -209,7 +243,7 @@ class _Template:
 
     def compile(self, words: dict[str, Any], day: date) -> tuple[bytes, str]:
         """Give the PDF, and the characters that had to be replaced because no font has them."""
-        how = _how(words, day)
+        how = self._how(words, day)
         replaced: set[str] = set()
         while True:
             try:
@@ -234,17 +268,16 @@ class _Template:
         if line >= self._letterhead_from + self._letterhead_lines:
             line -= self._letterhead_lines
         elif line >= self._letterhead_from:
-            file, line = file.with_name(_LETTERHEAD), line - self._letterhead_from + 1
+            file, line = self._head.file, line - self._letterhead_from + 1
         return TemplateError(file, f"line {line}: {error.message}")
 
-
-def _how(words: dict[str, Any], day: date) -> dict[str, Any]:
-    return {
-        "format": "pdf",
-        "sys_inputs": {"facts": json.dumps(words, ensure_ascii=False)},
-        "pdf_standards": list(STANDARDS),
-        "timestamp": int(datetime.combine(day, time(), UTC).timestamp()),
-    }
+    def _how(self, words: dict[str, Any], day: date) -> dict[str, Any]:
+        return {
+            "format": "pdf",
+            "sys_inputs": {"facts": json.dumps(words | {"logo": self._head.logo}, ensure_ascii=False)},
+            "pdf_standards": list(STANDARDS),
+            "timestamp": int(datetime.combine(day, time(), UTC).timestamp()),
+        }
 
 
 def _lacking(error: typst.TypstError) -> set[str]:
@@ -260,14 +293,19 @@ def _letter(pdf: bytes, template: str, standards: tuple[str, ...], unprintable: 
     return Letter(pdf, pages, sha256(pdf).hexdigest(), template, standards, unprintable)
 
 
-def _with_documents(letter: bytes, documents: tuple[tuple[str, bytes], ...]) -> bytes:
-    """Put the documents' pages after the letter, and take out the marks of the standards it then no longer keeps."""
+def _with_documents(letter: bytes, documents: tuple[tuple[str, bytes], ...]) -> tuple[bytes, int]:
+    """Put the documents' pages after the letter, and take out the marks of the standards it then no longer keeps.
+
+    Gives as well how many documents do not hold all their fonts.
+    """
+    fonts_missing = 0
     with ExitStack() as opened:
         whole = opened.enter_context(pikepdf.open(BytesIO(letter)))
         own_pages = len(whole.pages)
         for name, content in documents:
             try:
                 document = opened.enter_context(pikepdf.open(BytesIO(content)))
+                fonts_missing += any(map(_lacks_a_font, document.pages))
                 whole.pages.extend(document.pages)
             except pikepdf.PasswordError:
                 raise DocumentError(name, "it has a password") from None
@@ -280,7 +318,27 @@ def _with_documents(letter: bytes, documents: tuple[tuple[str, bytes], ...]) -> 
                 metadata.pop(claim, None)
         merged = BytesIO()
         whole.save(merged, deterministic_id=True)
-        return merged.getvalue()
+        return merged.getvalue(), fonts_missing
+
+
+def _lacks_a_font(page: pikepdf.Page) -> bool:
+    """Tell whether a page names a font that is not in the document (PDF/A asks that all are)."""
+    resources = page.obj.get("/Resources")
+    fonts = resources.get("/Font") if isinstance(resources, pikepdf.Dictionary) else None
+    if not isinstance(fonts, pikepdf.Dictionary):
+        return False
+    return not all(_is_embedded(font) for _, font in fonts.items() if isinstance(font, pikepdf.Dictionary))
+
+
+def _is_embedded(font: pikepdf.Object) -> bool:
+    inside = font.get("/DescendantFonts")
+    if isinstance(inside, pikepdf.Array) and len(inside):
+        font = inside[0]
+    descriptor = font.get("/FontDescriptor") if isinstance(font, pikepdf.Dictionary) else None
+    held = isinstance(descriptor, pikepdf.Dictionary) and any(
+        key in descriptor for key in ("/FontFile", "/FontFile2", "/FontFile3")
+    )
+    return held or (isinstance(font, pikepdf.Dictionary) and font.get("/Subtype") == pikepdf.Name.Type3)
 
 
 def _strip(page: pikepdf.Object) -> None:
@@ -309,9 +367,11 @@ def _running(text: str) -> list[list[str]]:
 def _shared_words(facts: LetterFacts) -> dict[str, Any]:
     return {
         "organisation": one_line(facts.organisation),
-        "sender": [one_line(line) for line in facts.organisation_address],
+        "sender": [sender_line(line) for line in facts.organisation_address],
         "contact": one_line(facts.organisation_contact),
-        "envelope": [_breakable(line) for line in envelope_lines(facts.addressee_name, facts.address)],
+        "envelope": [
+            _breakable(line) for line in envelope_lines(facts.addressee_name, facts.address, is_person=facts.is_person)
+        ],
         "letter_date": date_words(facts.letter_date),
         "nature": facts.nature.rules.label,
         "duration": duration_words(facts.term.duration) if facts.term and facts.term.duration else None,

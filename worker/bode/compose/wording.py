@@ -1,13 +1,11 @@
-"""Dates, lengths of time and addresses in the words that people read."""
+"""Dates, lengths of time and addresses of boxes and mail in the words that people read."""
 
 from __future__ import annotations
 
-import re
 from datetime import date
 from urllib.parse import urlsplit
 
 from bode.compose.plain import one_line
-from bode.domain.message import PostalAddress
 from bode.domain.terms import Duration
 
 _WEEKDAYS = ("maandag", "dinsdag", "woensdag", "donderdag", "vrijdag", "zaterdag", "zondag")
@@ -15,9 +13,6 @@ _MONTHS = (
     *("januari", "februari", "maart", "april", "mei", "juni"),
     *("juli", "augustus", "september", "oktober", "november", "december"),
 )
-_DUTCH_POSTCODE = re.compile(r"([1-9][0-9]{3})\s*([A-Za-z]{2})")
-_LONGEST_NAME = 100
-"""Characters of a name that fit in the address window together with a street, a city and a country."""
 
 
 def date_words(day: date) -> str:
@@ -63,24 +58,3 @@ def masked_email(address: str) -> str:
     if not local or not domain:
         return "…"
     return f"{local[0] if len(local) > 1 else ''}…@{domain}"
-
-
-def envelope_lines(name: str, address: PostalAddress) -> list[str]:
-    """Give the three or four lines of an address as PostNL reads them; the name may take more than one on paper.
-
-    A Dutch city stands in capitals, two spaces after its postcode (`1234 AB  UTRECHT`), and without a country. Abroad
-    the postcode and city stand as that country has them, and the country in capitals on the last line.
-    """
-    name = one_line(name)
-    if len(name) > _LONGEST_NAME:
-        name = f"{name[: _LONGEST_NAME - 1].rstrip()}…"
-    city = one_line(address.city).upper()
-    postcode = one_line(address.postcode).upper()
-    street = one_line(f"{address.street} {address.number}")
-    if address.country:
-        lines = [name, street, f"{postcode} {city}".strip(), one_line(address.country).upper()]
-    else:
-        if found := _DUTCH_POSTCODE.fullmatch(postcode):
-            postcode = f"{found[1]} {found[2]}"
-        lines = [name, street, f"{postcode}  {city}".strip()]
-    return [line for line in lines if line]

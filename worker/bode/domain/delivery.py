@@ -7,7 +7,7 @@ and moves nothing. Rows of the law table are named where they are decided:
 - L9 changes, withdrawals, cancelling: here
 - L6, L8, L10 the message itself and its time of sending: `placements`, `decision.Story.legal_facts`, `parts.legal_time`
 - L3, L5, L7, L11 the notice and its 48 hours: `notices`
-- L1, L6, L7 letters: `letters`
+- L1, L6, L7 letters: `letters`; what people do by hand: `by_hand`
 - L15 terms: `terms`; L4, L14 what a message must say: `message.Nature`
 """
 
@@ -18,9 +18,17 @@ from datetime import datetime
 from typing import assert_never
 
 from bode.domain import events as ev
+from bode.domain.by_hand import on_handled, on_letter_stopped
 from bode.domain.channels import choose_channels
 from bode.domain.decision import Decision, Story, iso
-from bode.domain.letters import on_letter_news, on_letter_trouble, order_again, order_letter, plan_letter
+from bode.domain.letters import (
+    on_letter_news,
+    on_letter_trouble,
+    order_again,
+    order_letter,
+    plan_for_batch,
+    plan_letter,
+)
 from bode.domain.notices import on_burst, on_notice, on_notice_clock, on_notice_worker_lost
 from bode.domain.parts import (
     AttentionReason,
@@ -52,7 +60,11 @@ def decide(delivery: Delivery, event: ev.Event, policy: Policy, now: datetime) -
             _on_letter_ordered(story, event)
         case ev.Retried():
             _on_retried(story, event)
-        case ev.LetterSubmitted() | ev.LetterPrinted() | ev.LetterPosted() | ev.LetterReturned():
+        case ev.LetterStopped():
+            on_letter_stopped(story, event)
+        case ev.Handled():
+            on_handled(story, event)
+        case ev.LetterSubmitted() | ev.LetterPrinted() | ev.LetterPosted() | ev.LetterReturned() | ev.LetterUnclear():
             on_letter_news(story, event)
         case ev.LetterRefused() | ev.LetterUnavailable() | ev.LetterUnknown():
             on_letter_trouble(story, event)
@@ -182,7 +194,11 @@ def _on_retried(story: Story, event: ev.Retried) -> None:
         if letter.state is L.BLOCKED and story.brief.has_address:  # Without one nothing changed.
             story.settle(letter_part(index))
             story.put_letter(index, replace(letter, state=L.PLANNED, call=None))
-            plan_letter(story, index, story.now)
+            plan_for_batch(story, index)
+        elif letter.state in (L.PLANNED, L.UNKNOWN) and story.attended(letter_part(index)):
+            story.settle(letter_part(index))
+            story.put_letter(index, replace(letter, first_tried_at=None))
+            plan_letter(story, index, story.now, letter.call)
         elif letter.state in (L.REFUSED, L.RETURNED) and story.attended(letter_part(index)):
             story.settle(letter_part(index))
             order_again(story, letter)

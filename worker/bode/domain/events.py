@@ -29,6 +29,23 @@ class RefusalKind(StrEnum):
     UNRECOGNISED = "unrecognised"
 
 
+class ReturnReason(StrEnum):
+    """Why the post brought a letter back; what a person does next follows from it."""
+
+    GONE_AWAY = "gone_away"
+    ADDRESS_INCOMPLETE = "address_incomplete"
+    INACCESSIBLE = "inaccessible"
+    ADDRESSEE_UNKNOWN = "addressee_unknown"
+    GONE_AWAY_OR_REFUSED = "gone_away_or_refused"
+    NOT_COLLECTED = "not_collected"
+    NO_SUCH_ADDRESS = "no_such_address"
+    NOT_GIVEN = "not_given"
+    DECEASED = "deceased"
+    OTHER = "other"
+    UNRECOGNISED = "unrecognised"
+    """A code nobody knows; it is kept beside this."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bounce:
     """What a mail server said of a mail, and what the bounce rules make of it.
@@ -293,7 +310,18 @@ class LetterPosted:
 
 @dataclass(frozen=True, slots=True)
 class LetterReturned:
-    """It came back undelivered."""
+    """It came back undelivered. `reason` is what the print service wrote, `why` what that means."""
+
+    letter: int
+    at: datetime
+    code: str
+    reason: str = ""
+    why: ReturnReason = ReturnReason.NOT_GIVEN
+
+
+@dataclass(frozen=True, slots=True)
+class LetterUnclear:
+    """The print service said something that does not tell where the letter is: a word nobody knows, or "sent on"."""
 
     letter: int
     at: datetime
@@ -303,19 +331,21 @@ class LetterReturned:
 
 @dataclass(frozen=True, slots=True)
 class LetterRefused:
-    """The print service will not print it."""
+    """The print service will not print it. `defect`: because of what we sent; other letters will fare alike."""
 
     letter: int
     code: str
     text: str = ""
+    defect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class LetterUnavailable:
-    """Certainly not handed over, and worth another try."""
+    """Certainly not handed over, and worth another try. `configuration`: not before our settings are repaired."""
 
     letter: int
     code: str
+    configuration: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +409,24 @@ class LetterOrdered:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class LetterStopped:
+    """A person stops a letter that was not handed over yet."""
+
+    letter: int
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """A person dealt by hand with what waited: with this part, or with all of the message."""
+
+    by: str
+    reason: str
+    part: str | None = None
+
+
 Event = (
     Accepted
     | ReachabilityChecked
@@ -404,6 +452,7 @@ Event = (
     | LetterPrinted
     | LetterPosted
     | LetterReturned
+    | LetterUnclear
     | LetterRefused
     | LetterUnavailable
     | LetterUnknown
@@ -413,4 +462,6 @@ Event = (
     | Cancelled
     | Retried
     | LetterOrdered
+    | LetterStopped
+    | Handled
 )

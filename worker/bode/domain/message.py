@@ -128,7 +128,7 @@ class Consent:
 
 @dataclass(frozen=True, slots=True)
 class PostalAddress:
-    """Where a letter goes. Lines as they stand on the envelope, under the name."""
+    """Where a letter goes. Abroad there may be no house number or postcode: those are empty then."""
 
     street: str
     number: str
@@ -136,6 +136,10 @@ class PostalAddress:
     city: str
     country: str | None = None
     """None for the Netherlands."""
+    extra: str | None = None
+    """A line under the name: a department, a building, for the attention of whom."""
+    region: str | None = None
+    """Abroad: a province or state, above the country."""
 
 
 @dataclass(frozen=True, slots=True)

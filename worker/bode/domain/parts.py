@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from bode.domain.events import TimeSource
 from bode.domain.message import AddresseeKind, Confidentiality, Consent, ConsentBasis, Nature, Term
@@ -121,6 +121,8 @@ class LetterState(StrEnum):
     """There is no postal address. A person moves it on."""
     CANCELLED = "cancelled"
     """Called back before it was handed over. Final."""
+    HANDLED = "handled"
+    """A person dealt with it before it was known to be posted. Final, unless the print service reports after all."""
 
 
 class AttentionReason(StrEnum):
@@ -135,6 +137,8 @@ class AttentionReason(StrEnum):
     NO_POSTAL_ADDRESS = "no_postal_address"
     LETTER_REFUSED = "letter_refused"
     LETTER_RETURNED = "letter_returned"
+    LETTER_UNCLEAR = "letter_unclear"
+    PRINT_OVERDUE = "print_overdue"
     POSTING_OVERDUE = "posting_overdue"
     PROFILE_UNANSWERED = "profile_unanswered"
     PROFILE_DEFECT = "profile_defect"
@@ -233,6 +237,8 @@ class Letter:
     about: str | None = None
     """For a notice letter: the channel whose notice failed."""
     attempts: int = 0
+    first_tried_at: datetime | None = None
+    """Since when it cannot be handed over."""
     call: str | None = None
     submitted_at: datetime | None = None
     posted_at: datetime | None = None
@@ -291,6 +297,8 @@ class Outcome(StrEnum):
     """The message itself left by e-mail."""
     PAPER = "paper"
     """The message itself was posted."""
+    BY_HAND = "by_hand"
+    """Nothing reached the addressee through us: a person stopped the letter, or dealt with it by hand."""
     CANCELLED = "cancelled"
 
 
@@ -334,6 +342,8 @@ class Delivery:
     cancelled: bool = False
     profile: Profile | None = None
     """None: nothing is to come from the profile service."""
+    by_hand: bool = False
+    """A person ended a part of it: stopped a letter, or dealt with what waited."""
 
     def placement(self, channel: str) -> Placement | None:
         """Give the placement in this channel, if there is one."""
@@ -365,7 +375,7 @@ class Delivery:
             return DeliveryState.CANCELLED
         if self.attention:
             return DeliveryState.NEEDS_PERSON
-        if self.brief.publish_at is not None and not self.handed_over:
+        if self.brief.publish_at is not None and not self.handed_over and (self.open or not self.by_hand):
             return DeliveryState.SCHEDULED
         return DeliveryState.UNDER_WAY if self.open else DeliveryState.DONE
 
@@ -385,7 +395,7 @@ class Delivery:
             return Outcome.PLACED
         live = [sending for sending in self.sendings if sending.failed is None]
         if not live:
-            return Outcome.NONE
+            return Outcome.BY_HAND if self.by_hand and not self.open else Outcome.NONE
         return Outcome.PAPER if live[-1].part.startswith("letter/") else Outcome.EMAIL
 
     @property
@@ -426,7 +436,7 @@ def _when(sending: Sending) -> datetime:
 
 
 _UNTOUCHED = frozenset({PlacementState.CHECKING, PlacementState.PLANNED, PlacementState.STANDBY})
-_UNTOUCHED_LETTERS = frozenset({LetterState.PLANNED, LetterState.BLOCKED})
+_UNTOUCHED_LETTERS = frozenset({LetterState.PLANNED, LetterState.BLOCKED, LetterState.CANCELLED})
 _NOTICE_OUTCOMES: Mapping[NoticeState, Outcome] = {
     NoticeState.SENT: Outcome.NOTICED,
     NoticeState.WAIVED: Outcome.NOTICE_WAIVED,
@@ -457,3 +467,8 @@ def reading_part(channel: str) -> str:
 def letter_part(index: int) -> str:
     """Name the part of a delivery that is this letter."""
     return f"letter/{index}"
+
+
+def letter_id(message_id: UUID, index: int) -> UUID:
+    """Give the id that a letter has at the print service: derived, so that a letter sent again is recognised."""
+    return uuid5(message_id, letter_part(index))

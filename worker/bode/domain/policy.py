@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from enum import StrEnum
 from hashlib import blake2b
 from uuid import UUID
 
 from bode.domain.message import AddresseeKind, Confidentiality
-from bode.domain.terms import IsHoliday
+from bode.domain.terms import IsHoliday, next_cutoff
 
 
 class ChannelKind(StrEnum):
@@ -127,8 +127,17 @@ class Policy:
     """How long after accessibility it is asked: six weeks, the usual term."""
 
     print_retries: tuple[timedelta, ...] = (timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
+    """Waits after the print service said: not now (L6)."""
+    print_patience: timedelta = timedelta(hours=24)
+    """How long a letter that cannot be handed over is tried before a person is asked; trying goes on."""
+    print_cutoff: time | None = None
+    """The time of day, in the Netherlands, at which a working day's letters are handed over; without one, at once."""
     posting_overdue: timedelta = timedelta(days=5)
     """When a letter without a report of posting is shown to a person."""
+
+    def next_batch(self, moment: datetime) -> datetime:
+        """Give when a letter that is ready at this moment is handed over to the print service."""
+        return moment if self.print_cutoff is None else next_cutoff(moment, self.print_cutoff, self.is_holiday)
 
     def primary_channels(self) -> frozenset[str]:
         """Give the names of the channels whose notice suffices for all (L5)."""

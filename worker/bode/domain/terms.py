@@ -11,7 +11,7 @@ import re
 from calendar import monthrange
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Self
 from zoneinfo import ZoneInfo
 
@@ -85,6 +85,13 @@ def next_working_day(day: date, is_holiday: IsHoliday) -> date:
     while day.weekday() >= _SATURDAY or is_holiday(day):
         day += timedelta(days=1)
     return day
+
+
+def next_cutoff(moment: datetime, cutoff: time, is_holiday: IsHoliday) -> datetime:
+    """Give the first cut-off at or after this moment: a time of day in the Netherlands, on working days alone."""
+    local = moment.astimezone(AMSTERDAM)
+    day = local.date() if local.time() <= cutoff else local.date() + timedelta(days=1)
+    return datetime.combine(next_working_day(day, is_holiday), cutoff, AMSTERDAM).astimezone(UTC)
 
 
 def last_day(duration: Duration, sent_at: datetime, is_holiday: IsHoliday) -> LastDay:

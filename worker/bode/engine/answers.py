@@ -120,9 +120,9 @@ def of_printer(
         case contract.Placed(at=at, source=source, receipt=receipt):
             return ev.LetterSubmitted(letter, at, ev.TimeSource(source), receipt, sha256, pages, template)
         case contract.Refused(code=code, kind=contract.RefusalKind.CONFIGURATION):
-            return ev.LetterUnavailable(letter, code)
-        case contract.Refused(code=code, text=text):
-            return ev.LetterRefused(letter, code, text)
+            return ev.LetterUnavailable(letter, code, configuration=True)
+        case contract.Refused(code=code, kind=kind, text=text):
+            return ev.LetterRefused(letter, code, text, defect=kind is contract.RefusalKind.DEFECT)
         case contract.Unavailable(code=code) | contract.Absent(code=code):
             return ev.LetterUnavailable(letter, code)
         case contract.Unknown(code=code) | contract.Pending(code=code):

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import chain, groupby
 from math import isfinite
 from typing import TypeVar, assert_never
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import structlog
 
@@ -21,8 +21,8 @@ from bode.compose.letter import NoticeLetterReason as WhyNotice
 from bode.compose.notice import NoticeFacts, NoticeText
 from bode.domain import events as ev
 from bode.domain.decision import Action
-from bode.domain.message import Message
-from bode.domain.parts import Delivery, LetterKind, LetterReason, PlacementState
+from bode.domain.message import AddresseeKind, Message
+from bode.domain.parts import Delivery, LetterKind, LetterReason, PlacementState, letter_id
 from bode.domain.policy import ChannelKind
 from bode.domain.terms import last_day, legal_day
 from bode.engine import answers
@@ -362,13 +362,17 @@ class Calls:
                 refused = ev.LetterRefused(number, f"not_composed:{type(error).__name__}")
                 outcome.events.append((item.leased, refused))
                 continue
+            if letter.fonts_missing:
+                log.warning("letter.fonts_not_embedded", message=str(item.message.id), documents=letter.fonts_missing)
             order = contract.PrintLetter(
-                id=_letter_id(item.message.id, number),
+                id=letter_id(item.message.id, number),
                 batch=item.leased.call or item.message.id,
                 sender=_sender(self._parts.organisations[item.message.sender]),
                 kind=item.delivery.letters[number].kind,
                 pdf=letter.pdf,
                 pages=letter.pages,
+                sheets=self._parts.paper.sheets(letter.pages),
+                grams=self._parts.paper.grams(letter.pages),
                 sha256=letter.sha256,
             )
             ready.append((item, number, letter, order))
@@ -395,7 +399,6 @@ class Calls:
                     StoredLetter(
                         item.message.id,
                         number,
-                        _letter_id(item.message.id, number),
                         letter.pdf,
                         letter.pages,
                         letter.template,
@@ -405,6 +408,7 @@ class Calls:
     def _compose(self, work: Work, number: int) -> Letter:
         message, delivery = work.message, work.delivery
         organisation = self._parts.organisations[message.sender]
+        composer = self._parts.letter_composer.of(message.sender)
         letter = delivery.letters[number]
         address = message.addressee.address
         if address is None:
@@ -412,12 +416,13 @@ class Calls:
         # The letter's date is the day it was ordered: the same letter set again after a crash has the same bytes.
         day = legal_day(letter.requested_at)
         if letter.kind is LetterKind.MESSAGE:
-            return self._parts.letter_composer.message_letter(
+            return composer.message_letter(
                 MessageLetterFacts(
                     organisation=organisation.name,
                     organisation_address=organisation.address,
                     organisation_contact=organisation.contact,
                     addressee_name=message.addressee.name,
+                    is_person=message.addressee.kind is AddresseeKind.BSN,
                     address=address,
                     letter_date=day,
                     nature=message.nature,
@@ -433,12 +438,13 @@ class Calls:
         channel = letter.about or ""
         placement = delivery.placement(channel)
         placed_at = placement.placed_at if placement is not None and placement.placed_at else letter.requested_at
-        return self._parts.letter_composer.notice_letter(
+        return composer.notice_letter(
             NoticeLetterFacts(
                 organisation=organisation.name,
                 organisation_address=organisation.address,
                 organisation_contact=organisation.contact,
                 addressee_name=message.addressee.name,
+                is_person=message.addressee.kind is AddresseeKind.BSN,
                 address=address,
                 letter_date=day,
                 nature=message.nature,
@@ -495,8 +501,3 @@ def _sender(organisation: Organisation) -> contract.Sender:
 
 def _identifier(message: Message) -> contract.Identifier:
     return contract.Identifier(contract.IdentifierKind(message.addressee.kind), message.addressee.number)
-
-
-def _letter_id(message_id: UUID, number: int) -> UUID:
-    """Give the id a letter has at the print service: derived from ours, so that a repeat is recognised."""
-    return uuid5(message_id, f"letter/{number}")

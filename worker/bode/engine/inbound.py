@@ -25,6 +25,7 @@ from sqlalchemy.exc import IntegrityError
 
 from bode.domain import events as ev
 from bode.domain.bounces import BounceMail, MailKind, RecipientReport, Verdict, read_mail
+from bode.domain.parts import LetterState
 from bode.engine.lanes import Lanes
 from bode.engine.mail_health import Address
 from bode.engine.parts import Parts
@@ -32,11 +33,15 @@ from bode.engine.return_path import Carries, Flaw, Seen, Token, possible_message
 from bode.store import messages, tables
 from bode.store.database import DATABASE_AWAY
 from bode.store.record import read_deliveries
-from bode_adapters.contract import LetterReport, LetterStatus
+from bode_adapters.contract import LetterReport, LetterStatus, ReturnReason
 
 log = structlog.get_logger()
 
 RECEIVED = Counter("bode_inbound_received_total", "Things that came in, and what became of them.", ["route", "state"])
+
+REPORTS = Counter(
+    "bode_print_reports_total", "Reports of the print service that were decided, by meaning.", ["status", "why"]
+)
 
 _inbound = tables.inbound.c
 MAIL_ROUTES = ("smtp", "lmtp", "maildir", "imap", "webhook")
@@ -283,26 +288,25 @@ class Inbound:
         key = sha256(f"print:{report.key}".encode()).hexdigest()
         content = f"{report.letter} {report.status} {report.at.isoformat()} {report.code} {report.reason}".encode()
         await self.store(Raw(key, "print", self._parts.clock.real(), content))
-        table = tables.letter.c
         async with self._parts.database.read() as connection:
             mine = await connection.execute(sa.select(_inbound.state, _inbound.received_at).where(_inbound.key == key))
             stored = mine.one()
-            found = await connection.execute(
-                sa.select(table.message_id, table.number).where(table.letter_id == report.letter)
-            )
-            letter = found.one_or_none()
+            found = await messages.by_letter(connection, report.letter)
+            deliveries = await read_deliveries(connection, [found[0]]) if found is not None else {}
         if stored.state != "new":
             return True
-        if letter is None:
-            # The report can be faster than our own record of the hand-over; after a while it is somebody else's.
-            if self._parts.clock.real() - stored.received_at < _FASTER_THAN_US:
-                return False
+        delivery = deliveries.get(found[0]) if found is not None else None
+        if found is None or delivery is None:
             await self._settle(key, route="print", state="unmatched", note="no_such_letter")
             return True
-        event = _letter_event(letter.number, report)
-        await self._settle(
-            key, route="print", state="matched", note=report.status, message_id=letter.message_id, event=event
-        )
+        message_id, number = found
+        recent = self._parts.clock.real() - stored.received_at < _FASTER_THAN_US
+        if delivery.letters[number].state is LetterState.PLANNED and recent:
+            # The report is faster than our own record of the hand-over, which says more. After a while it goes alone.
+            return False
+        event = _letter_event(number, report)
+        await self._settle(key, route="print", state="matched", note=report.status, message_id=message_id, event=event)
+        REPORTS.labels(report.status, report.why or "").inc()
         return True
 
     async def run_reports(self, every_seconds: float) -> None:
@@ -406,13 +410,14 @@ def _letter_event(number: int, report: LetterReport) -> ev.Event | None:
         case LetterStatus.POSTED:
             return ev.LetterPosted(number, report.at, source, report.code)
         case LetterStatus.RETURNED:
-            return ev.LetterReturned(number, report.at, report.code, report.reason)
+            why = ev.ReturnReason(report.why or ReturnReason.NOT_GIVEN)
+            return ev.LetterReturned(number, report.at, report.code, report.reason, why)
         case LetterStatus.REJECTED:
             return ev.LetterRefused(number, report.code, report.reason)
         case LetterStatus.ACCEPTED | LetterStatus.DELIVERED:
             return None
-        case LetterStatus.UNRECOGNISED:
-            # A word we do not know: a person looks at this letter, nothing is guessed.
-            return ev.LetterRefused(number, f"unrecognised:{report.code}", report.reason)
+        case LetterStatus.FORWARDED | LetterStatus.UNRECOGNISED:
+            # It does not tell where the letter is: a person looks at it, nothing is guessed.
+            return ev.LetterUnclear(number, report.at, report.code, report.reason)
         case _:
             assert_never(report.status)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from bode.clock import Clock
 from bode.compose.letter import LetterComposer
 from bode.compose.notice import NoticeComposer
+from bode.compose.paper import Paper
 from bode.domain.bounces import RuleBook
 from bode.domain.policy import Policy
 from bode.engine.mail_health import MailHealth
@@ -50,6 +51,7 @@ class Parts:
     box_urls: Mapping[str, str]
     profile: ProfileService | None = None
     profile_limits: ProfileLimits = field(default_factory=ProfileLimits)
+    paper: Paper = field(default_factory=Paper)
     chunk: int = 100
     lane_concurrency: int = 2
     lease_seconds: float = 120.0

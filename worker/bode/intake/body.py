@@ -43,10 +43,10 @@ from bode.domain.message import (
 )
 from bode.domain.policy import Channel, ChannelKind
 from bode.domain.terms import Duration, legal_day, utc
+from bode.intake.address import address_faults, country_of
 from bode.intake.faults import Fault, Refused
 from bode.intake.strict_json import is_a_name, is_list, is_object, parse, pointer
 
-_POSTCODE = re.compile(r"[1-9][0-9]{3} ?[A-Z]{2}")
 # What no XML and no letter can hold, and the marks that turn the order of reading around.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _LINE_END = re.compile("[\t\n\u2028\u2029]")
@@ -148,11 +148,22 @@ class _Model(BaseModel):
 class AdresIn(_Model):
     """Postadres: waar een brief naartoe gaat."""
 
-    straat: Annotated[Line, Field(min_length=1, max_length=80)]
-    huisnummer: Annotated[Line, Field(min_length=1, max_length=12)]
-    postcode: Annotated[Line, Field(min_length=1, max_length=12)]
+    toevoeging: Annotated[
+        Line | None,
+        Field(
+            min_length=1, max_length=40, description="Regel onder de naam: een afdeling, een gebouw, ter attentie van."
+        ),
+    ] = None
+    straat: Annotated[Line, Field(min_length=1, max_length=80, description="Of Postbus.")]
+    huisnummer: Annotated[Line | None, Field(min_length=1, max_length=12, description="Verplicht in Nederland.")] = None
+    postcode: Annotated[Line | None, Field(min_length=1, max_length=12, description="Verplicht in Nederland.")] = None
     woonplaats: Annotated[Line, Field(min_length=1, max_length=60)]
-    land: Annotated[Line | None, Field(min_length=1, max_length=60, description="Weglaten voor Nederland.")] = None
+    regio: Annotated[
+        Line | None, Field(min_length=1, max_length=40, description="Provincie of staat, alleen buiten Nederland.")
+    ] = None
+    land: Annotated[Line | None, Field(min_length=1, max_length=60, description="Voluit. Weglaten voor Nederland.")] = (
+        None
+    )
 
 
 class GeadresseerdeIn(_Model):
@@ -378,7 +389,7 @@ _STAND_INS: Mapping[str, Any] = {
     "kanalen": {"kanaal": "-"},
     "documenten": {"naam": "-", "inhoud": "LQ=="},
     **dict.fromkeys(
-        ("kenmerk", "onderwerp", "tekst", "nummer", "naam", "straat", "huisnummer", "postcode", "woonplaats", "kanaal"),
+        ("kenmerk", "onderwerp", "tekst", "nummer", "naam", "straat", "woonplaats", "kanaal"),
         "-",
     ),
 }
@@ -446,14 +457,9 @@ def faults_of(
     faults += _channel_faults(body.kanalen, channels)
     faults += _profile_faults(body, channels, has_profile=has_profile)
     faults += _time_faults(body, now)
-    if (
-        who.adres is not None
-        and who.adres.land is None
-        and found.sound("#/geadresseerde/adres/land")
-        and not _POSTCODE.fullmatch(who.adres.postcode.upper())
-    ):
-        text = "Dit is geen Nederlandse postcode (1234 AB)."
-        faults.append(Fault("#/geadresseerde/adres/postcode", "postcode", text))
+    at = "#/geadresseerde/adres"
+    if who.adres is not None and found.sound(f"{at}/land"):
+        faults += [Fault(f"{at}/{name}", code, text) for name, code, text in address_faults(_postal(who.adres))]
     faults += _document_name_faults(body.documenten)
     return [fault for fault in faults if found.sound(fault.pointer)]
 
@@ -605,13 +611,24 @@ def _document_name_faults(items: tuple[DocumentIn, ...]) -> list[Fault]:
     return faults
 
 
+def _postal(at: AdresIn) -> PostalAddress:
+    return PostalAddress(
+        at.straat,
+        at.huisnummer or "",
+        at.postcode or "",
+        at.woonplaats,
+        country_of(at.land),
+        at.toevoeging,
+        at.regio,
+    )
+
+
 def to_message(body: BerichtIn, message_id: UUID) -> Message:
     """Make the message of a request without faults."""
     who = body.geadresseerde
     address = None
     if who.adres is not None:
-        at = who.adres
-        address = PostalAddress(at.straat, at.huisnummer, at.postcode, at.woonplaats, at.land)
+        address = _postal(who.adres)
     term = None
     if body.termijn is not None:
         duration = Duration.parse(body.termijn.duur) if body.termijn.duur is not None else None

@@ -253,8 +253,6 @@ class StoredLetter:
 
     message_id: UUID
     number: int
-    letter_id: UUID
-    """Its id at the print service."""
     pdf: bytes
     pages: int
     template: str
@@ -272,7 +270,6 @@ async def store_letters(
         {
             "message_id": item.message_id,
             "number": item.number,
-            "letter_id": item.letter_id,
             "sealed": vault.seal(keys[item.message_id], item.message_id, f"letter {item.number}", item.pdf),
             "sha256": sha256(item.pdf).digest(),
             "pages": item.pages,
@@ -306,8 +303,18 @@ async def load_letter(connection: AsyncConnection, message_id: UUID, number: int
     return vault.open(vault.unwrap(message_id, row.wrapped_key), message_id, f"letter {number}", row.sealed)
 
 
-async def in_hand(connection: AsyncConnection, message_id: UUID) -> bool:
-    """Lock all steps of a message, so that no worker can take one, and tell whether a worker has one already."""
+async def by_letter(connection: AsyncConnection, letter: UUID) -> tuple[UUID, int] | None:
+    """Give the message and number of a letter by the id it has at the print service."""
+    table = tables.letter_name.c
+    found = await connection.execute(sa.select(table.message_id, table.number).where(table.letter_id == letter))
+    row = found.one_or_none()
+    return (row.message_id, row.number) if row is not None else None
+
+
+async def in_hand(connection: AsyncConnection, message_id: UUID, *, part: str | None = None) -> bool:
+    """Lock the steps of a message, or of a part, so that no worker can take one; tells whether one has already."""
     step = tables.step.c
     query = sa.select(step.state).where(step.message_id == message_id).order_by(step.id).with_for_update()
+    if part is not None:
+        query = query.where(step.part == part)
     return any(row.state == "leased" for row in await connection.execute(query))

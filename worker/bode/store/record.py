@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bode.domain.decision import Alarm, Fact, Step
 from bode.domain.delivery import decide
 from bode.domain.events import Event
-from bode.domain.parts import Delivery, ProfileState
+from bode.domain.parts import Delivery, ProfileState, letter_id
 from bode.domain.policy import Policy
 from bode.evidence.chain import GENESIS
 from bode.evidence.envelope import Sealed, seal
@@ -37,6 +37,8 @@ class Ledger:
     seq: int = 0
     previous: bytes = GENESIS
     is_new: bool = False
+    letters: int = 0
+    """How many letters there were before."""
     key: MessageKey | None = None
     facts: list[Fact] = field(default_factory=list[Fact])
     steps: list[Step] = field(default_factory=list[Step])
@@ -82,16 +84,18 @@ async def lock(connection: AsyncConnection, message_ids: Sequence[UUID], vault: 
         .order_by(table.message_id)
         .with_for_update(of=tables.delivery)
     )
-    return {
-        row.message_id: Ledger(
-            _decode(row.document),
+    ledgers: dict[UUID, Ledger] = {}
+    for row in rows:
+        delivery = _decode(row.document)
+        ledgers[row.message_id] = Ledger(
+            delivery,
             row.organisation,
             row.event_seq,
             bytes(row.event_hash),
+            letters=len(delivery.letters),
             key=_key(row.message_id, row.wrapped_key, vault),
         )
-        for row in rows
-    }
+    return ledgers
 
 
 def _key(message_id: UUID, wrapped: bytes | None, vault: Vault) -> MessageKey | None:
@@ -169,6 +173,8 @@ async def write(
         await connection.execute(sa.insert(tables.event), [_event_row(event) for event in sealed])
     if details:
         await connection.execute(sa.insert(tables.event_detail), details)
+    if names := _names_of_new_letters(ledgers):
+        await connection.execute(sa.insert(tables.letter_name), names)
     stop = {alarm.lane: alarm for _, alarm in alarms if alarm.stop}
     for lane, alarm in stop.items():
         await steps.stop_lane(connection, lane, reason=alarm.code, by="bode", now=now)
@@ -195,6 +201,15 @@ def _delivery_row(message_id: UUID, ledger: Ledger, policy: Policy, now: datetim
     if ledger.is_new:
         return row | {"message_id": message_id, "organisation": ledger.organisation}
     return row | {"of": message_id}
+
+
+def _names_of_new_letters(ledgers: Mapping[UUID, Ledger]) -> list[dict[str, object]]:
+    """Give the rows of the letters that were ordered in this transaction."""
+    return [
+        {"letter_id": letter_id(message_id, number), "message_id": message_id, "number": number}
+        for message_id, ledger in ledgers.items()
+        for number in range(ledger.letters, len(ledger.delivery.letters))
+    ]
 
 
 async def _write_deliveries(

@@ -102,12 +102,21 @@ letter = sa.Table(
     metadata,
     _column("message_id", sa.Uuid, primary_key=True),
     _column("number", sa.SmallInteger, primary_key=True),
-    _column("letter_id", sa.Uuid, unique=True),
     _column("sealed", sa.LargeBinary),
     _column("sha256", sa.LargeBinary(32)),
     _column("pages", sa.Integer),
     _column("template", sa.String(80)),
     _column("created_at", UtcDateTime),
+)
+
+# What the print service calls a letter, kept from the moment it is ordered: its reports can come before, or without, a
+# record of the hand-over.
+letter_name = sa.Table(
+    "letter_name",
+    metadata,
+    _column("letter_id", sa.Uuid, primary_key=True),
+    _column("message_id", sa.Uuid),
+    _column("number", sa.SmallInteger),
 )
 
 delivery = sa.Table(

@@ -69,6 +69,8 @@ class Placed:
     receipt: str | None = None
     code: str | None = None
     already: bool = False
+    by: str | None = None
+    """Who took it, where there are several on the other side: for mail, the relay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +218,7 @@ class NoticeMail:
     text: str = field(repr=False)
     html: str | None = field(default=None, repr=False)
     deadline: datetime | None = None
-    """After this moment delivery has no use: a relay that offers DELIVERBY (RFC 2852) is told."""
+    """When the 48 hours end: a relay that offers DELIVERBY (RFC 2852) is told, and reports what came too late."""
 
 
 @dataclass(frozen=True, slots=True)

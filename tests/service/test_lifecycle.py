@@ -40,7 +40,7 @@ class Bode:
         write_key_file(folder / "bode.key")
         for name in ("in", "reports"):
             (folder / "print" / name).mkdir(parents=True)
-        smtp = f'host = "127.0.0.1"\nport = {mail.port}\ntls = "off"\ntimeout_seconds = 60\n'
+        smtp = f'host = "127.0.0.1"\nport = {mail.port}\ntls = "none"\ntimeouts = {{ final = 60 }}\n'
         self.config.write_text(
             f"""
 environment = "embedded"

@@ -385,7 +385,8 @@ class Connection:
             self._line.write(data[start : start + BLOCK])
             await self._line.drained(self._seconds.data)
             if self._line.said_something:
-                raise ReplyError(await self._line.reply(0))
+                reply = await self._line.reply(0)
+                raise ReplyError(reply) if reply.code in _NEGATIVE else NotSmtpError
         if following is None:
             self._line.write(data[last:])
         else:

@@ -285,7 +285,7 @@ class Session(asyncio.Protocol):
                 return "501 5.5.4 Bad BY parameter"
             if keyword == "SIZE" and 0 < self._largest < int(parameter.partition("=")[2] or 0):
                 return "552 5.3.4 Message size exceeds fixed limit"
-        if not path[1].isascii() and not self._utf8:
+        if not path[1].isascii() and not (self._utf8 or "SMTPUTF8" in path[2].upper().split()):
             return "553 5.6.7 Non-ASCII addresses not permitted"
         return None
 
@@ -394,6 +394,7 @@ class Session(asyncio.Protocol):
 
     def _answer(self, reply: str | None) -> None:
         if reply is None:
+            self._paused = True  # for good: nothing that was said behind it is answered either
             return
         if reply == "":
             self.close()

@@ -7,6 +7,7 @@ taken for the answer to another mail.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 LONGEST_LINE = 2048
@@ -46,17 +47,18 @@ class ReplyReader:
         """Whether part of a reply was read, and not yet all of it."""
         return bool(self._rest or self._texts)
 
-    def feed(self, data: bytes) -> list[Reply]:
-        """Give the replies that these bytes complete; raises `NotSmtpError`, after which nothing more can be read."""
+    def feed(self, data: bytes) -> Iterator[Reply]:
+        """Give the replies that these bytes complete, one by one.
+
+        Raises `NotSmtpError` where it meets something else: what came before that still counts, and nothing after it.
+        """
         *lines, self._rest = (self._rest + data).split(b"\n")
-        replies: list[Reply] = []
         for line in lines:
             reply = self._line(line)
             if reply is not None:
-                replies.append(reply)
+                yield reply
         if len(self._rest) > LONGEST_LINE:
             raise NotSmtpError("a line without an end")
-        return replies
 
     def _line(self, line: bytes) -> Reply | None:
         found = _LINE.fullmatch(line)

@@ -77,6 +77,8 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read replies, and wake who waits for one."""
+        if self._broken is not None:
+            return
         try:
             self._replies.extend(self._reader.feed(data))
         except NotSmtpError:

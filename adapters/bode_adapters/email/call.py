@@ -15,8 +15,9 @@ from bode_adapters.email.replies import Reply
 
 Item = TypeVar("Item")
 
-PATIENCE_SECONDS = 30.0
-"""How long a call waits for mails over a limit of their destination; what is left then goes with a later call."""
+PATIENCE_SECONDS = 40.0
+"""How long a call hands out mails; what is left then goes with a later call. With the longest wait for one reply it is
+less than a worker lets a call take: one that overstays makes all of its mails unknown, and they go out twice."""
 
 
 @dataclass(slots=True, eq=False)
@@ -74,6 +75,8 @@ class Call(Generic[Item]):
     @property
     def can_go(self) -> bool:
         """Whether a mail may go now."""
+        if self._destinations.now() >= self._until:
+            return False
         return bool(self._ready) or any(wait == 0 for wait in self._waits())
 
     async def more(self) -> bool:
@@ -98,9 +101,11 @@ class Call(Generic[Item]):
         return None if job is None else (job, await self._write(job.item, job.envelope))
 
     def _first(self) -> Job[Item] | None:
+        now = self._destinations.now()
+        if now >= self._until:
+            return None
         if self._ready:
             return self._ready.popleft()
-        now = self._destinations.now()
         for group, jobs in self._limited.items():
             if jobs and group.wait(now) == 0:
                 group.leave(now)

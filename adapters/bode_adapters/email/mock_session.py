@@ -95,7 +95,9 @@ class Session(asyncio.Protocol):
         """Start with nothing known."""
         self._owner = owner
         self._transport: asyncio.Transport | None = None
-        self._buffer = b""
+        self._buffer = bytearray()
+        self._searched = 0
+        """How far no end of a text was found."""
         self._in_data = False
         self._paused = False
         self._upgrade: asyncio.Task[None] | None = None
@@ -153,12 +155,8 @@ class Session(asyncio.Protocol):
                 if self._owner.breaks_off(self, "body"):
                     self._transport.abort()
                     return
-                # The dot may be the first line: the CRLF before it is then that of the DATA command.
-                mail, end, rest = (b"\r\n" + self._buffer).partition(_END)
-                if not end:
+                if not self._text_is_whole():
                     return
-                self._buffer, self._in_data = rest, False
-                self._take((mail + b"\r\n").replace(b"\r\n.", b"\r\n")[2:])
                 continue
             line, end, rest = self._buffer.partition(b"\r\n")
             if not end:
@@ -173,6 +171,19 @@ class Session(asyncio.Protocol):
             self._buffer, self._waited = rest, False
             self._line(line.decode("utf-8", "replace"))
 
+    def _text_is_whole(self) -> bool:
+        """Take the text up to its final dot, if that is there."""
+        first = self._buffer.startswith(_END[2:])  # the CRLF before the dot is then that of the DATA command
+        end = 0 if first else self._buffer.find(_END, max(0, self._searched - len(_END))) + 2
+        if not first and end < 2:  # noqa: PLR2004
+            self._searched = len(self._buffer)
+            return False
+        text = b"\r\n" + bytes(self._buffer[:end])
+        del self._buffer[: end + len(_END) - 2]
+        self._in_data, self._searched = False, 0
+        self._take(text.replace(b"\r\n.", b"\r\n")[2:])
+        return True
+
     def _go_on_after_a_while(self) -> None:
         self._paused = False
         self._go_on()
@@ -186,7 +197,7 @@ class Session(asyncio.Protocol):
         if self._buffer and (verb.upper() in ("DATA", "EHLO", "STARTTLS") or not self._offers("PIPELINING")):
             # RFC 2920 section 3.1. What follows STARTTLS in the clear is never read as a command.
             self._owner.improper += 1
-            self._buffer = b""
+            self._buffer.clear()
             self._write("503 5.5.0 Improper command pipelining")
             return
         self._command(verb.upper(), argument)

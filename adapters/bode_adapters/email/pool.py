@@ -87,6 +87,8 @@ class Pool:
         fell silent is not replaced within the call: a relay that hangs costs one time-out, not one per mail.
         """
         trouble: list[Answer] = []
+        if not await call.more():
+            return None
         lanes = min(self.relay.connections, call.waiting)
         while lanes and await call.more():
             async with asyncio.TaskGroup() as group:

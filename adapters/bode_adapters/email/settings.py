@@ -45,7 +45,7 @@ class Timeouts:
     """A reply to a command."""
     data: float = 30
     """Taking 64 KB of a mail."""
-    final: float = 60
+    final: float = 45
     """The reply after the final dot. Too short makes mails whose outcome is unknown, and those go out twice."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 
 import pytest
@@ -118,7 +119,7 @@ def test_the_pace_of_a_rate_is_even_after_one_seconds_worth() -> None:
         group.leave(now)
         sent.append(now)
     assert sent[:2] == [0.0, 0.0]
-    assert {round(later - one, 6) for one, later in zip(sent[1:], sent[2:], strict=False)} == {0.5}
+    assert {round(later - one, 6) for one, later in itertools.pairwise(sent[1:])} == {0.5}
 
 
 def test_a_rate_that_was_not_used_is_not_saved_up() -> None:

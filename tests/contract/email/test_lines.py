@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from bode_adapters.contract import MailRefused, Placed, Unavailable
+from bode_adapters.email import call
 from bode_adapters.email.mock import MockMailServer
 from bode_adapters.email.wire import LostError, Wire
 from bode_adapters.testing.notifier import notice
@@ -118,15 +119,29 @@ async def test_a_relay_that_takes_fewer_lines_than_allowed_gets_everything_over_
 async def test_a_cancelled_call_leaves_no_half_open_line_behind(either: MockMailServer) -> None:
     either.replies["data"] = None
     async with opened(either, connections=1) as notifier:
-        call = asyncio.create_task(notifier.notify(notices=jans(1)))
+        sending = asyncio.create_task(notifier.notify(notices=jans(1)))
         await until(lambda: "DATA" in either.heard)
-        call.cancel()
+        sending.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await call
+            await sending
         either.replies.clear()
         (answer,) = await notifier.notify(notices=jans(1))
     assert isinstance(answer, Placed)
     assert either.connections == 2
+
+
+async def test_a_call_that_lasts_long_hands_out_no_more_mail(
+    either: MockMailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker lets a call take so long and no longer: then all of its mails would be unknown, and go out twice."""
+    monkeypatch.setattr(call, "PATIENCE_SECONDS", 0.2)
+    either.slow_seconds = 0.5
+    mails = [notice(f"{word}@mail.example") for word in ("slow", "jan", "jan", "jan")]
+    async with opened(either, connections=1) as notifier:
+        first, *others, last = await notifier.notify(notices=mails)
+    assert isinstance(first, Placed)
+    assert last == Unavailable("not_tried")
+    assert len(either.accepted) == 1 + sum(isinstance(one, Placed) for one in others)
 
 
 async def test_calls_at_the_same_time_share_the_lines(either: MockMailServer) -> None:

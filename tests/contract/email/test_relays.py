@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -139,7 +140,7 @@ async def test_one_call_has_answers_of_both_relays(first: MockMailServer, second
         answers = await send(notifier, "jan", "drop-rcpt", "unknown", "drop", "jan")
     assert [type(answer) for answer in answers] == [Placed, Unavailable, MailRefused, Unknown, Placed]
     assert second.accepted.maxlen
-    assert [line for line in second.heard if line.startswith("RCPT")][0].startswith("RCPT TO:<drop-rcpt@")
+    assert next(line for line in second.heard if line.startswith("RCPT")).startswith("RCPT TO:<drop-rcpt@")
 
 
 async def test_what_one_relay_does_not_offer_another_may(
@@ -253,4 +254,4 @@ async def test_relays_of_one_priority_share_by_weight_and_a_lower_one_waits() ->
     assert Counter(order[0] for order in orders) == {"a": 30, "c": 20, "b": 10}
     assert {order[3] for order in orders} == {"r"}
     assert all(sorted(order) == ["a", "b", "c", "r"] for order in orders)
-    assert all(one[0] != "b" or other[0] != "b" for one, other in zip(orders, orders[1:], strict=False))
+    assert all(one[0] != "b" or other[0] != "b" for one, other in itertools.pairwise(orders))

@@ -114,7 +114,7 @@ class MailSide:
         self.server.replies["after_dot"] = None
 
     async def times_placed(self, message: BoxMessage) -> int:
-        return sum(f"<{message.id}@".encode() in mail.data for mail in self.server.accepted)
+        return sum((mail.envelope_id or "").startswith(f"{message.id}.") for mail in self.server.accepted)
 
 
 def address_of(addressee: Identifier) -> str:
@@ -138,7 +138,9 @@ class TestCarrier(BoxSuite):
     @asynccontextmanager
     async def other_side(self) -> AsyncIterator[MailSide]:
         async with MockMailServer() as server:
-            carrier = SmtpCarrier.from_settings(settings(server.port, timeouts=all_timeouts(0.5)), clock=clock)
+            carrier = SmtpCarrier.from_settings(
+                settings(server.port, timeouts=all_timeouts(0.5) | {"final": 1.5}), clock=clock
+            )
             await carrier.open()
             yield MailSide(server, carrier)
             await carrier.close()

@@ -82,7 +82,7 @@ async def shaking_hands(context: ssl.SSLContext) -> AsyncGenerator[int]:
 
 async def test_old_versions_of_tls_are_refused(authority: Authority) -> None:
     context = authority.server_context()
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     async with shaking_hands(context) as port:
         assert refusal(await one(port, tls="tls", ca_file=str(authority.file))) == HANDSHAKE

@@ -114,7 +114,8 @@ class MailSide:
         self.server.replies["after_dot"] = None
 
     async def times_placed(self, message: BoxMessage) -> int:
-        return sum((mail.envelope_id or "").startswith(f"{message.id}.") for mail in self.server.accepted)
+        mine = f"{message.id}."
+        return sum((mail.envelope_id or "").startswith(mine) for mail in self.server.accepted)
 
 
 def address_of(addressee: Identifier) -> str:

@@ -71,6 +71,8 @@ class Placed:
     already: bool = False
     stage: str | None = None
     """The other side's own word for the stage of its process that answered, where it gives one; kept for evidence."""
+    by: str | None = None
+    """Who took it, where there are several on the other side: for mail, the relay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +291,7 @@ class NoticeMail:
     text: str = field(repr=False)
     html: str | None = field(default=None, repr=False)
     deadline: datetime | None = None
-    """After this moment delivery has no use: a relay that offers DELIVERBY (RFC 2852) is told."""
+    """When the 48 hours end: a relay that offers DELIVERBY (RFC 2852) is told, and reports what came too late."""
 
 
 @dataclass(frozen=True, slots=True)

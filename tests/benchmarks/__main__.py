@@ -57,7 +57,7 @@ def message(number: int) -> bytes:
 
 
 def settings(folder: Path, database: str, broker: str, smtp_port: int) -> Settings:
-    mail = {"host": "127.0.0.1", "port": smtp_port, "tls": "off", "connections": 16}
+    mail = {"host": "127.0.0.1", "port": smtp_port, "tls": "none", "connections": 16}
     (folder / "print" / "in").mkdir(parents=True, exist_ok=True)
     return Settings(
         database={"url": database},

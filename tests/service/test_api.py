@@ -60,13 +60,13 @@ ceiling = "laag"
 [channels.email.settings]
 host = "127.0.0.1"
 port = 9
-tls = "off"
+tls = "none"
 [notices]
 adapter = "smtp-notifier"
 [notices.settings]
 host = "127.0.0.1"
 port = 9
-tls = "off"
+tls = "none"
 [print]
 adapter = "print-folder"
 [print.settings]

@@ -51,7 +51,7 @@ adapter = "smtp-notifier"
 [notices.settings]
 host = "127.0.0.1"
 port = 9
-tls = "off"
+tls = "none"
 [print]
 adapter = "print-folder"
 [print.settings]
@@ -442,7 +442,7 @@ MISTAKES = {
     "unknown key": ("[keys]\nfile", "[keys]\nflie", "keys.flie"),
     "unknown adapter": ('adapter = "print-folder"', 'adapter = "fax"', "print.adapter"),
     "adapter of another kind": ('adapter = "print-folder"', 'adapter = "mijnoverheid"', "print"),
-    "adapter's unknown setting": ('tls = "off"', 'tls = "off"\ntsl = "on"', "notices.settings.tsl"),
+    "adapter's unknown setting": ('tls = "none"', 'tls = "none"\ntsl = "on"', "notices.settings.tsl"),
     "adapter's wrong setting": (
         'base_url = "http://127.0.0.1:9"',
         "base_url = 9",

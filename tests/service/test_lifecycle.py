@@ -42,7 +42,7 @@ class Bode:
         make_keyring(folder / "evidence.key", "test.example")
         for name in ("in", "reports"):
             (folder / "print" / name).mkdir(parents=True)
-        smtp = f'host = "127.0.0.1"\nport = {mail.port}\ntls = "off"\ntimeout_seconds = 60\n'
+        smtp = f'host = "127.0.0.1"\nport = {mail.port}\ntls = "none"\ntimeouts = {{ final = 60 }}\n'
         self.config.write_text(
             f"""
 environment = "embedded"

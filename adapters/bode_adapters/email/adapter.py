@@ -22,10 +22,10 @@ from bode_adapters.contract import (
     Unknown,
 )
 from bode_adapters.email import mime
-from bode_adapters.email.address import Mailbox, mailbox, own_mailbox
+from bode_adapters.email.address import mailbox, own_mailbox
 from bode_adapters.email.answers import refused
-from bode_adapters.email.connection import Mail
-from bode_adapters.email.pool import Pool
+from bode_adapters.email.connection import Envelope, Mail
+from bode_adapters.email.relays import Relays
 from bode_adapters.email.settings import SmtpSettings
 
 BULK = 1000
@@ -36,25 +36,25 @@ BUILT_IN_THREAD = 256 * 1024
 
 
 class _Smtp:
-    """What both have in common: a pool of lines."""
+    """What both have in common: relays."""
 
     def __init__(self, settings: SmtpSettings, *, clock: Clock) -> None:
-        """Prepare; raises `SettingError` for a `ca_file` that cannot be read."""
+        """Prepare; raises `SettingError` for a certificate file that cannot be used."""
         self._clock = clock
-        self._pool = Pool(settings, clock=clock)
+        self._relays = Relays(settings, clock=clock)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, object], *, clock: Clock) -> Self:
-        """Build one from its table; raises `SettingError`. The keys are those of `SmtpSettings`."""
+        """Build one from its table; raises `SettingError`. The keys are in docs/adapters/email.md."""
         return cls(SmtpSettings.read(settings), clock=clock)
 
     async def open(self) -> None:
         """Make ready. No line is made until a mail needs one: a relay that is down does not stop a start."""
-        await self._pool.open()
+        await self._relays.open()
 
     async def close(self) -> None:
         """Close the kept lines."""
-        await self._pool.close()
+        await self._relays.close()
 
 
 class SmtpNotifier(_Smtp):
@@ -69,22 +69,14 @@ class SmtpNotifier(_Smtp):
         return Capabilities(bulk=BULK, repeat_is_recognised=False)
 
     async def notify(self, *, notices: Sequence[NoticeMail]) -> Sequence[Answer]:
-        """Send notices, concurrently over the pool; `Placed` means that the relay took it over (RFC 5321, 6.1)."""
-        return await self._pool.deliver_all(notices, self._mail)
+        """Send notices over kept lines; `Placed` means that the relay took it over (RFC 5321 section 6.1)."""
+        writer = mime.NoticeWriter()
 
-    async def _mail(self, notice: NoticeMail) -> Mail | Refused:
-        envelope = _envelope(notice.sender, notice.return_path, notice.email)
-        if isinstance(envelope, Refused):
-            return envelope
-        sender, return_path, recipient = envelope
-        return Mail(
-            id=str(notice.id),
-            message_id=mime.message_id(notice.id, sender),
-            return_path=return_path,
-            recipient=recipient,
-            data=mime.notice(notice, sender=sender, to=recipient, at=self._clock()),
-            deadline=notice.deadline,
-        )
+        async def write(notice: NoticeMail, envelope: Envelope) -> Mail:
+            data = writer.write(notice, sender=envelope.sender, to=envelope.recipient, at=self._clock())
+            return _mail(notice, envelope, data)
+
+        return await self._relays.deliver_all(notices, address=_address_of_notice, write=write)
 
 
 class SmtpCarrier(_Smtp):
@@ -96,45 +88,57 @@ class SmtpCarrier(_Smtp):
         return Capabilities(bulk=BULK, repeat_is_recognised=False, max_documents_bytes=MOST_DOCUMENTS_BYTES)
 
     async def check(self, *, addressees: Sequence[Identifier], sender: Sender) -> Sequence[Reachability]:
-        """Tell that mail cannot say who is reachable (VRFY is off nearly everywhere: RFC 5321, 7.3)."""
+        """Tell that mail cannot say who is reachable (VRFY is off nearly everywhere: RFC 5321 section 7.3)."""
         del sender
         return [Reachability(reachable=None, checked_at=self._clock(), code="no_check") for _ in addressees]
 
     async def place(self, *, messages: Sequence[BoxMessage]) -> Sequence[Answer]:
-        """Send messages, concurrently over the pool. `Placed.at` is when it left us (law row L10)."""
-        return await self._pool.deliver_all(messages, self._mail)
+        """Send messages over kept lines. `Placed.at` is when it left us (law row L10)."""
+        return await self._relays.deliver_all(messages, address=_address_of_message, write=self._write)
 
     async def lookup(self, *, messages: Sequence[BoxMessage]) -> Sequence[Answer]:
         """Tell that mail cannot be asked for: what is unknown stays so until a DSN comes, or none."""
         return [Unknown("no_lookup") for _ in messages]
 
-    async def _mail(self, message: BoxMessage) -> Mail | Refused:
-        if message.email is None:
-            return refused("no_email")
-        if message.return_path is None:
-            return refused("no_return_path")
-        envelope = _envelope(message.sender, message.return_path, message.email)
-        if isinstance(envelope, Refused):
-            return envelope
-        sender, return_path, recipient = envelope
-        size = sum(len(document.content) for document in message.documents)
-        if size > MOST_DOCUMENTS_BYTES:
-            return refused("size")
-        now = self._clock()
-        if size < BUILT_IN_THREAD:
-            data = mime.carried(message, sender=sender, to=recipient, at=now)
+    async def _write(self, message: BoxMessage, envelope: Envelope) -> Mail:
+        sender, to, now = envelope.sender, envelope.recipient, self._clock()
+        if _size(message) < BUILT_IN_THREAD:
+            data = mime.carried(message, sender=sender, to=to, at=now)
         else:
-            data = await asyncio.to_thread(mime.carried, message, sender=sender, to=recipient, at=now)
-        return Mail(
-            id=str(message.id),
-            message_id=mime.message_id(message.id, sender),
-            return_path=return_path,
-            recipient=recipient,
-            data=data,
-        )
+            data = await asyncio.to_thread(mime.carried, message, sender=sender, to=to, at=now)
+        return _mail(message, envelope, data)
 
 
-def _envelope(sender: Sender, return_path: str, email: str) -> tuple[Mailbox, Mailbox, Mailbox] | Refused:
+def _mail(item: NoticeMail | BoxMessage, envelope: Envelope, data: bytes) -> Mail:
+    return Mail(
+        envelope=envelope,
+        message_id=mime.message_id(item.id, envelope.sender),
+        # What makes the return path ours travels a second time: a report that lost the one may keep the other.
+        envelope_id=f"{item.id}.{envelope.return_path.local}",
+        data=data,
+        deadline=item.deadline if isinstance(item, NoticeMail) else None,
+    )
+
+
+def _size(message: BoxMessage) -> int:
+    return sum(len(document.content) for document in message.documents)
+
+
+def _address_of_notice(notice: NoticeMail) -> Envelope | Refused:
+    return _envelope(notice.sender, notice.return_path, notice.email)
+
+
+def _address_of_message(message: BoxMessage) -> Envelope | Refused:
+    if message.email is None:
+        return refused("no_email")
+    if message.return_path is None:
+        return refused("no_return_path")
+    if _size(message) > MOST_DOCUMENTS_BYTES:
+        return refused("size")
+    return _envelope(message.sender, message.return_path, message.email)
+
+
+def _envelope(sender: Sender, return_path: str, email: str) -> Envelope | Refused:
     """Give sender, return path and recipient, or whose address cannot travel."""
     own = own_mailbox(sender.email)
     if own is None or own.needs_utf8:
@@ -145,4 +149,4 @@ def _envelope(sender: Sender, return_path: str, email: str) -> tuple[Mailbox, Ma
     to = mailbox(email)
     if to is None:
         return refused("address_syntax")
-    return own, back, to
+    return Envelope(own, back, to)

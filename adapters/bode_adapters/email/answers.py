@@ -11,10 +11,10 @@ import socket
 import ssl
 from enum import StrEnum
 
-import aiosmtplib
-
 from bode_adapters.contract import Answer, MailRefused, RefusalKind, Refused, Unavailable, Unknown
 from bode_adapters.email.address import Mailbox, without_addresses
+from bode_adapters.email.replies import NotSmtpError, Reply
+from bode_adapters.email.wire import SpokeTooSoonError
 
 
 class Phase(StrEnum):
@@ -33,20 +33,18 @@ class Phase(StrEnum):
     """The final dot is out, or may be: from here a silence is `Unknown`."""
 
 
-BEFORE_MAIL = frozenset({Phase.CONNECT, Phase.EHLO, Phase.STARTTLS, Phase.AUTH})
-"""A failure here is about the line, and so the same for every mail that waits for one."""
-
 REFUSALS: dict[str, RefusalKind] = {
     # Ours: found before or instead of a reply.
     "address_syntax": RefusalKind.ADDRESSEE,
     "no_email": RefusalKind.ADDRESSEE,  # a carrier was asked for someone without an address
-    "smtputf8": RefusalKind.ADDRESSEE,  # RFC 6531: the local part needs it and this relay does not offer it
+    "smtputf8": RefusalKind.ADDRESSEE,  # RFC 6531: the local part needs it and no relay offers it
     "size": RefusalKind.CONTENT,  # RFC 1870: larger than the relay says it takes
     "sender_address": RefusalKind.CONFIGURATION,
     "return_path": RefusalKind.CONFIGURATION,
     "no_return_path": RefusalKind.DEFECT,
     # The line. An attacker who strips STARTTLS looks like a relay that does not offer it: a person must look.
     "tls:not_offered": RefusalKind.CONFIGURATION,
+    "tls:injected": RefusalKind.CONFIGURATION,
     "tls:certificate": RefusalKind.CONFIGURATION,
     "tls:handshake": RefusalKind.CONFIGURATION,
     "tls:refused": RefusalKind.CONFIGURATION,
@@ -67,17 +65,18 @@ class LocalRefusalError(Exception):
 class ReplyError(Exception):
     """The server answered with something that is not a success."""
 
-    def __init__(self, code: int, text: str) -> None:
-        """Keep the code; the text stays out of the message, for it may name an address."""
-        super().__init__(str(code))
-        self.code = code
-        self.text = text
+    def __init__(self, reply: Reply) -> None:
+        """Keep the reply; its text stays out of the message, for it may name an address."""
+        super().__init__(str(reply.code))
+        self.reply = reply
 
 
-FAILURES = (aiosmtplib.SMTPException, OSError, LocalRefusalError, ReplyError)
-"""All that can go wrong between us and a relay; `answer` knows each. An OSError may be TLS, a name, a socket."""
+FAILURES = (OSError, LocalRefusalError, ReplyError, NotSmtpError, SpokeTooSoonError)
+"""All that can go wrong between us and a relay; `answer` knows each. An OSError can be TLS, a name or a wait."""
 
-_CODES = range(200, 600)
+CLOSING = 421
+"""RFC 5321 section 3.8: the server takes leave, whatever it was asked."""
+_FINAL = range(500, 600)
 
 
 def refused(code: str, text: str = "") -> Refused:
@@ -91,35 +90,53 @@ def answer(error: Exception, *, phase: Phase, mta: str) -> Answer:
     match error:
         case LocalRefusalError(code=code):
             return refused(code)
-        case ReplyError(code=code, text=text) | aiosmtplib.SMTPResponseException(code=code, message=text):
-            return _of_reply(code, clean(text), phase, mta)
+        case ReplyError(reply=reply):
+            return _of_reply(reply, phase, mta)
         case _ if phase is Phase.AFTER_DOT:
             return Unknown("lost_after_dot")
+        case SpokeTooSoonError():
+            return refused("tls:injected")
+        case NotSmtpError():
+            return Unavailable(f"{phase}:malformed_reply")
         case ssl.SSLError():
             return _of_tls(error)
-        case aiosmtplib.SMTPConnectError(__cause__=ssl.SSLError() as cause):
+        case OSError(__cause__=ssl.SSLError() as cause):
+            # In TLS 1.3 a server says after the handshake that it wants another client certificate.
             return _of_tls(cause)
-        case TimeoutError():
+        case TimeoutError(errno=None):
             return Unavailable(f"timeout:{phase}")
-        case aiosmtplib.SMTPConnectError() | OSError():
-            return Unavailable(f"{phase}:{_reason(error)}")
         case _:
-            # aiosmtplib raises its bare SMTPException where login finds no method that both sides have; the
-            # other places that raise it are ones this adapter checks beforehand.
-            return refused("auth:not_offered") if phase is Phase.AUTH else Unavailable(f"{phase}:protocol")
+            return Unavailable(f"{phase}:{_reason(error)}")
 
 
-def _of_reply(code: int, text: str, phase: Phase, mta: str) -> Answer:
-    if code not in _CODES:
-        # aiosmtplib's -1: the line was no SMTP reply. After the dot that says nothing about the mail.
-        return Unknown("lost_after_dot") if phase is Phase.AFTER_DOT else Unavailable(f"{phase}:malformed_reply")
+def worth_another_relay(answer: Answer) -> bool:
+    """Tell whether a mail that got this answer from one relay may be handed to the next.
+
+    Only where this relay certainly did not take it, and said nothing about the mail or its addressee: its own state
+    (no line, a line lost before the dot, busy at MAIL, taking leave) or what it does not offer.
+    """
+    match answer:
+        case Unavailable():
+            return True
+        case MailRefused(phase=phase, code=code):
+            line = phase in (Phase.CONNECT, Phase.EHLO, Phase.AUTH)
+            busy = phase == Phase.MAIL_FROM and code not in _FINAL
+            return line or busy or (code == CLOSING and phase != Phase.AFTER_DOT)
+        case Refused(code=code):
+            return code in ("smtputf8", "size") or code.startswith(("tls:", "auth:"))
+        case _:
+            return False
+
+
+def _of_reply(reply: Reply, phase: Phase, mta: str) -> Answer:
+    final = reply.code in _FINAL
     if phase is Phase.STARTTLS:
         # RFC 3207: 454 is "not available due to temporary reason".
-        return Unavailable(f"tls:{code}") if code < 500 else refused(f"tls:{code}")  # noqa: PLR2004
-    if phase is Phase.AUTH and code >= 500:  # noqa: PLR2004
+        return refused(f"tls:{reply.code}") if final else Unavailable(f"tls:{reply.code}")
+    if phase is Phase.AUTH and final:
         # RFC 4954: a 454 is the relay's own trouble and goes on as a reply; 5xx is our password or our rights.
-        return refused(f"auth:{code}")
-    return MailRefused(phase=phase.value, code=code, text=text, mta=mta)
+        return refused(f"auth:{reply.code}")
+    return MailRefused(phase=phase.value, code=reply.code, text=reply.text, mta=mta)
 
 
 def _of_tls(error: ssl.SSLError) -> Answer:
@@ -140,11 +157,6 @@ def _reason(error: Exception) -> str:
     return "lost"
 
 
-def clean(text: str) -> str:
-    """Make a reply text that can be stored: bytes that were no UTF-8 are shown as replaced."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def receipt_code(code: int, text: str, recipient: Mailbox) -> str:
+def receipt_code(reply: Reply, recipient: Mailbox) -> str:
     """Give the reply of a success for evidence, with no address in it and of a bounded length."""
-    return f"{code} {without_addresses(' '.join(clean(text).split()), recipient)}"[:200]
+    return f"{reply.code} {without_addresses(' '.join(reply.text.split()), recipient)}"[:200]

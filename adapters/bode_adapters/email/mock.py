@@ -7,6 +7,9 @@
 | `unknown.*`       | `550 5.1.1` user unknown                                                                         |
 | `spam.*`          | `554 5.7.1` blocked, after the final dot                                                         |
 | `drop.*`          | stored, and the connection closed after the final dot without a reply                            |
+| `drop-rcpt.*`     | the connection closed at RCPT                                                                    |
+| `drop-data.*`     | the connection closed at DATA                                                                    |
+| `drop-body.*`     | the connection broken in the middle of the text                                                  |
 | `slow.*`          | accepted, with the reply `slow_seconds` after the final dot                                      |
 | `late-unknown.*`  | accepted; `dsn_delay_seconds` later a DSN `failed 5.1.1` to the envelope sender                  |
 | `late-full.*`     | accepted; later a DSN `failed 5.2.2`                                                             |
@@ -20,6 +23,9 @@ and port: Bode's own listener for bounces. They have the null sender (RFC 5321 s
 Attempts are counted by the envelope id (ENVID, RFC 3461: what precedes its first full stop is the same in each attempt)
 or else the Message-ID, with the recipient. `soft-N` therefore answers at RCPT where there is an ENVID, and after the
 final dot where only the Message-ID is known.
+
+For all mail at once a running server takes orders as attributes: `replies` for a phase, `tarpit_seconds`,
+`most_sessions`, `injected`, `login_in_the_clear`.
 """
 
 from __future__ import annotations
@@ -29,7 +35,8 @@ import contextlib
 import re
 import ssl
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -77,6 +84,27 @@ def behaviour(recipient: str) -> str:
     return recipient.rpartition("@")[0].partition(".")[0].lower()
 
 
+@asynccontextmanager
+async def serve(
+    *,
+    port: int = 0,
+    report_to: tuple[str, int] | None = None,
+    folder: Path | None = None,
+    certificate_file: Path | None = None,
+    login: tuple[str, str] | None = None,
+) -> AsyncGenerator[str]:
+    """Serve on 127.0.0.1 in the running loop and give the address; port 0 takes a free one.
+
+    `certificate_file` holds a certificate and its key in PEM: with it STARTTLS is offered, and `login` after that.
+    """
+    tls = None
+    if certificate_file is not None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate_file)
+    async with MockMailServer(port=port, report_to=report_to, folder=folder, tls=tls, login=login) as server:
+        yield f"smtp://{server.host}:{server.port}"
+
+
 class MockMailServer(SessionOwner):
     """The server. `async with MockMailServer() as server:` starts and stops it; `server.port` is where it listens.
 
@@ -100,7 +128,7 @@ class MockMailServer(SessionOwner):
         extensions: tuple[str, ...] = ("PIPELINING", "SIZE 35882577", "8BITMIME", "DSN", "SMTPUTF8", "DELIVERBY"),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Prepare. `folder` receives every mail as a file, in the way of a maildir; `login` asks for AUTH PLAIN."""
+        """Prepare. `folder` receives every mail as a file, in the way of a maildir; `login` asks for AUTH."""
         super().__init__(name="mock.mail.test", tls=None if implicit_tls else tls, login=login, extensions=extensions)
         self.host = host
         self.port = port
@@ -149,7 +177,7 @@ class MockMailServer(SessionOwner):
         await self.stop()
 
     def at_rcpt(self, session: Session, recipient: str) -> str:
-        """Give the reply to RCPT."""
+        """Give the reply to RCPT; an empty one closes."""
         word = behaviour(recipient)
         if session.envelope_id is not None:
             mail = session.envelope_id.partition(".")[0]
@@ -158,9 +186,15 @@ class MockMailServer(SessionOwner):
                 return SOFT
         if recipient in self.rcpt_replies:
             return self.rcpt_replies[recipient]
+        if word == "drop-rcpt":
+            return ""
         if word in REFUSED_AT_RCPT:
             return REFUSED_AT_RCPT[word].format(recipient=recipient)
         return "250 2.1.5 Ok"
+
+    def breaks_off(self, session: Session, phase: str) -> bool:
+        """Tell whether the connection is to be lost in this phase."""
+        return any(behaviour(recipient) == f"drop-{phase}" for recipient in session.recipients)
 
     def at_dot(self, session: Session, data: bytes) -> tuple[str | None, float]:
         """Give the reply after the final dot, and after how many seconds; an empty one closes, `None` is silence."""

@@ -6,22 +6,26 @@ import asyncio
 import contextlib
 import socket
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC
-from typing import NamedTuple, TypeVar
+from datetime import UTC, timedelta
+from typing import TypeVar
 
-from bode_adapters.contract import Answer, Clock, Placed, Refused, TimeSource, Unavailable
+import structlog
+
+from bode_adapters.contract import Answer, Clock, Unavailable
 from bode_adapters.email import answers
-from bode_adapters.email.answers import FAILURES, Phase
-from bode_adapters.email.connection import Connection, Mail
-from bode_adapters.email.settings import SmtpSettings
+from bode_adapters.email.answers import FAILURES
+from bode_adapters.email.call import Call
+from bode_adapters.email.connection import Connection, Ended
+from bode_adapters.email.settings import Relay
+
+_log = structlog.get_logger(__name__)
 
 Item = TypeVar("Item")
 
-IDLE_SECONDS = 30.0
-"""An idle line is closed after this; Postfix under stress closes after 10, and a closed line costs one reconnect."""
-TRUSTED_IDLE_SECONDS = 3.0
-"""A line idle for longer is asked with RSET before it gets a mail."""
+LOSSES = 3
+"""New lines in a row that broke over their first mail: after so many a relay is left alone for this call."""
+SHORTEST_REST = timedelta(seconds=30)
+LONGEST_REST = timedelta(minutes=10)
 
 
 class NoLineError(Exception):
@@ -33,25 +37,23 @@ class NoLineError(Exception):
         self.answer = answer
 
 
-class Outcome(NamedTuple):
-    """What became of one mail, and whether the relay fell silent over it."""
-
-    answer: Answer
-    silent: bool
-
-
 class Pool:
-    """At most `connections` lines to a relay. A line is made when a mail needs it and kept while it is of use."""
+    """At most `connections` lines to a relay. A line is made when a mail needs it and kept while it is of use.
 
-    def __init__(self, settings: SmtpSettings, *, clock: Clock) -> None:
-        """Prepare; raises `SettingError` for a `ca_file` that cannot be read."""
-        self._settings = settings
+    A relay with which nothing goes rests for a while, longer each time: others go first until then.
+    """
+
+    def __init__(self, relay: Relay, *, clock: Clock) -> None:
+        """Prepare; raises `SettingError` for a certificate file that cannot be used."""
+        self.relay = relay
         self._clock = clock
-        self._tls = settings.tls_context()
-        self._helo = settings.helo_name
-        self._free = asyncio.Semaphore(settings.connections)
+        self._tls = relay.tls_context()
+        self._helo = relay.helo_name
+        self._free = asyncio.Semaphore(relay.connections)
         self._idle: deque[Connection] = deque()
         self._reaper: asyncio.Task[None] | None = None
+        self._rest = timedelta(0)
+        self._rests_until = clock()
 
     async def open(self) -> None:
         """Start closing what stays idle."""
@@ -71,82 +73,92 @@ class Pool:
         idle, self._idle = self._idle, deque()
         await asyncio.gather(*(connection.close() for connection in idle))
 
-    async def deliver_all(
-        self, items: Sequence[Item], prepare: Callable[[Item], Awaitable[Mail | Refused]]
-    ) -> list[Answer]:
-        """Send many, over as many lines as allowed; an answer per item, in the order given.
+    # --------------------------------------------------------------------------------------------------- many mails
 
-        A line that cannot be made does not use up an item: it waits for the lines that can. Only when none can is the
-        failure the answer for what is left. A line on which the relay fell silent is not replaced within the call: a
-        relay that hangs costs one time-out, not one per mail.
+    @property
+    def rests(self) -> bool:
+        """Whether nothing went with this relay, not long ago."""
+        return self._clock() < self._rests_until
+
+    async def deliver(self, call: Call[Item]) -> Answer | None:
+        """Send what waits in a call, over as many lines as allowed; gives why it did not get to all, if so.
+
+        A line that cannot be made does not use up a mail: it waits for the lines that can. A line on which the relay
+        fell silent is not replaced within the call: a relay that hangs costs one time-out, not one per mail.
         """
-        found: list[Answer | None] = [None] * len(items)
-        todo = deque(range(len(items)))
-        rest: Answer = Unavailable("not_tried")
-
-        async def lane() -> bool:
-            nonlocal rest
-            worked = False
-            while todo:
-                at = todo.popleft()
-                mail = await prepare(items[at])
-                if isinstance(mail, Refused):
-                    found[at] = mail
-                    continue
-                try:
-                    found[at], silent = await self.deliver(mail)
-                except NoLineError as error:
-                    todo.appendleft(at)
-                    rest = error.answer
-                    return worked
-                if silent:
-                    rest = Unavailable("not_tried:timeout")
-                    return False
-                worked = True
-            return worked
-
-        lanes = min(self._settings.connections, len(items))
-        while todo and lanes:
+        trouble: list[Answer] = []
+        if not await call.more():
+            return None
+        lanes = min(self.relay.connections, call.waiting)
+        while lanes and await call.more():
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(lane()) for _ in range(lanes)]
+                tasks = [group.create_task(self._lane(call, trouble)) for _ in range(lanes)]
             lanes = sum(task.result() for task in tasks)
-        return [rest if answer is None else answer for answer in found]
+        if lanes or not trouble:
+            self._well()
+            return None
+        self._had_trouble(trouble[-1])
+        return trouble[-1]
 
-    async def deliver(self, mail: Mail) -> Outcome:
-        """Send one mail; raises `NoLineError` where no line could be made.
+    async def _lane(self, call: Call[Item], trouble: list[Answer]) -> bool:
+        """Carry mails over one line, and another when it is used up; tells whether the relay is good for more."""
+        losses = 0
+        while await call.more():
+            try:
+                async with self._free:
+                    ended = await self._over_a_line(call)
+            except NoLineError as error:
+                trouble.append(error.answer)
+                return False
+            if ended is Ended.SILENT:
+                trouble.append(Unavailable("not_tried:timeout"))
+                return False
+            losses = losses + 1 if ended is Ended.LOST else 0
+            if losses == LOSSES:
+                trouble.append(Unavailable("not_tried:lost"))
+                return False
+        return True
 
-        A kept line that turns out to be closed before it took the sender is replaced once: nothing was handed over.
-        """
-        async with self._free:
-            kept = await self._kept()
-            if kept is not None:
-                outcome = await self._use(kept, mail)
-                if kept.keepable or outcome.silent or kept.phase is not Phase.MAIL_FROM:
-                    return outcome
-            return await self._use(await self._made(), mail)
+    async def _over_a_line(self, call: Call[Item]) -> Ended:
+        connection = self._kept() or await self._made()
+        try:
+            return await connection.carry(call.work)
+        finally:
+            if connection.keepable and self._reaper is not None:
+                connection.idle_since = asyncio.get_running_loop().time()
+                self._idle.append(connection)
+            else:
+                await connection.close()
 
-    async def _kept(self) -> Connection | None:
-        """Give an idle line that is still there, or none."""
-        now = asyncio.get_running_loop().time()
+    def _had_trouble(self, answer: Answer) -> None:
+        if self.rests:
+            return  # another call said so already
+        self._rest = min(max(self._rest * 2, SHORTEST_REST), LONGEST_REST)
+        self._rests_until = self._clock() + self._rest
+        code = getattr(answer, "code", "")
+        _log.warning("relay.rests", relay=self.relay.host, code=str(code), seconds=round(self._rest.total_seconds()))
+
+    def _well(self) -> None:
+        if self._rest:
+            _log.info("relay.works_again", relay=self.relay.host)
+        self._rest, self._rests_until = timedelta(0), self._clock()
+
+    # -------------------------------------------------------------------------------------------------------- lines
+
+    def _kept(self) -> Connection | None:
+        """Give the idle line that was used last and is still there, or none."""
         while self._idle:
             connection = self._idle.pop()
-            if not connection.keepable:
-                connection.abort()
-                continue
-            if connection.half_open or now - connection.idle_since > TRUSTED_IDLE_SECONDS:
-                try:
-                    await connection.reset()
-                except FAILURES:
-                    connection.abort()
-                    continue
-                except asyncio.CancelledError:
-                    connection.abort()
-                    raise
-            return connection
+            if connection.keepable:
+                return connection
+            connection.abort()
         return None
 
     async def _made(self) -> Connection:
-        connection = Connection(self._settings, tls=self._tls, helo=self._helo or "localhost")
+        now = self._clock
+        connection = Connection(
+            self.relay, tls=self._tls, helo=self._helo or "localhost", now=lambda: now().astimezone(UTC)
+        )
         try:
             await connection.open()
         except FAILURES as error:
@@ -156,25 +168,9 @@ class Pool:
                 connection.abort()
         return connection
 
-    async def _use(self, connection: Connection, mail: Mail) -> Outcome:
-        try:
-            code, text = await connection.send(mail, now=self._clock().astimezone(UTC))
-            receipt_code = answers.receipt_code(code, text, mail.recipient)
-            placed = Placed(self._clock(), TimeSource.OUR_CLOCK, receipt=mail.message_id, code=receipt_code)
-            return Outcome(placed, silent=False)
-        except FAILURES as error:
-            answer = answers.answer(error, phase=connection.phase, mta=connection.mta)
-            return Outcome(answer, silent=isinstance(error, TimeoutError))
-        finally:
-            if connection.keepable and self._reaper is not None:
-                connection.idle_since = asyncio.get_running_loop().time()
-                self._idle.append(connection)
-            else:
-                connection.abort()
-
     async def _reap(self) -> None:
         while True:
-            await asyncio.sleep(IDLE_SECONDS / 2)
-            oldest = asyncio.get_running_loop().time() - IDLE_SECONDS
+            await asyncio.sleep(self.relay.idle_seconds / 2)
+            oldest = asyncio.get_running_loop().time() - self.relay.idle_seconds
             while self._idle and self._idle[0].idle_since < oldest:
                 await self._idle.popleft().close()

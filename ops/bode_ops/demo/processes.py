@@ -260,14 +260,14 @@ ceiling = "laag"
 [channels.email.settings]
 host = "127.0.0.1"
 port = {addresses["smtp"]}
-tls = "off"
+tls = "none"
 
 [notices]
 adapter = "smtp-notifier"
 [notices.settings]
 host = "127.0.0.1"
 port = {addresses["smtp"]}
-tls = "off"
+tls = "none"
 
 [print]
 adapter = "print-folder"

@@ -225,6 +225,8 @@ class NoticeSent:
     receipt: str | None = None
     text_sha256: str | None = None
     template: str | None = None
+    relay: str | None = None
+    """Which relay took it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,7 @@ def _notice_sent_fact(story: Story, channel: str, event: ev.NoticeSent, attempt:
         receipt=event.receipt,
         text_sha256=event.text_sha256,
         template=event.template,
+        relay=event.relay,
         moved=not late,
     )
 

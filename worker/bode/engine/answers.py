@@ -93,8 +93,8 @@ def note_unrecognised(lane: str, answer: contract.Answer) -> None:
 def of_notifier(channel: str, answer: contract.Answer, rules: RuleBook, *, text_sha256: str, template: str) -> ev.Event:
     """Give the event of a notifier's answer about one notice."""
     match answer:
-        case contract.Placed(at=at, receipt=receipt):
-            return ev.NoticeSent(channel, at, receipt, text_sha256, template)
+        case contract.Placed(at=at, receipt=receipt, by=relay):
+            return ev.NoticeSent(channel, at, receipt, text_sha256, template, relay)
         case contract.MailRefused():
             if answer.phase in _OURS:
                 return ev.NoticeUnavailable(channel, f"{answer.phase}:{answer.code}")

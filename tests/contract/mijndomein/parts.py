@@ -29,7 +29,7 @@ SENDER = Sender(oin="00000001003214345000", name="Gemeente Voorbeeld", email="po
 SETTINGS: dict[str, object] = {
     "base_url": "http://127.0.0.1:1/api/v1",
     "token": TOKEN,
-    "timeout_seconds": 0.3,
+    "timeout_seconds": 1.0,
 }
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 RECEIVED = datetime(2026, 3, 2, 9, 29, 58, tzinfo=UTC)

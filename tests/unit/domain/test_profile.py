@@ -61,6 +61,7 @@ def test_without_consent_the_message_goes_on_paper(asked, said):
     (letter,) = asked.letters
     assert (letter.kind, letter.reason) == (LetterKind.MESSAGE, LetterReason.NO_CHANNEL)
     assert asked.delivery.placements == ()
+    assert asked.delivery.brief.channels == ()
     considered = {
         item["channel"]: item["decision"] for item in asked.named("channel.decision")[-1].detail["considered"]
     }

@@ -156,9 +156,12 @@ def test_a_proof_is_as_long_as_the_size_says_whatever_the_root_is():
     one, other, more = LEAVES[:3]
     whole = node_hash(one, other)
     assert verify_inclusion(leaf=other, index=1, size=2, root=whole, proof=[one])
+    assert not verify_inclusion(leaf=one, index=0, size=2, root=one, proof=[])
     assert not verify_inclusion(leaf=other, index=0, size=1, root=whole, proof=[one])
     assert not verify_inclusion(leaf=other, index=1, size=2, root=node_hash(more, whole), proof=[one, more])
     assert verify_consistency(old=1, old_root=one, new=2, new_root=whole, proof=[other])
+    assert not verify_consistency(old=1, old_root=one, new=2, new_root=one, proof=[])
+    assert not verify_consistency(old=1, old_root=one, new=1, new_root=one, proof=[other])
     longer = {"old_root": node_hash(more, one), "new_root": node_hash(more, whole), "proof": [other, more]}
     assert not verify_consistency(old=1, new=2, **longer)
 

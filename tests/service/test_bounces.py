@@ -103,6 +103,41 @@ async def test_letter_case_in_the_return_path_does_not_matter(app, noticed, list
     assert await notice(app, noticed) is N.UNDELIVERABLE
 
 
+def several(*fates: tuple[str, str, str]) -> bytes:
+    """Make a report about several recipients: address, action, and what their host said."""
+    groups = [
+        f"Final-Recipient: rfc822; {address}\r\nAction: {action}\r\nStatus: {said[4:9]}\r\n"
+        f"Diagnostic-Code: smtp; {said}\r\n"
+        for address, action, said in fates
+    ]
+    head = (
+        'From: MAILER-DAEMON@mx.example.nl\r\nContent-Type: multipart/report; report-type=delivery-status; boundary="b"'
+    )
+    part = "--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.example.nl"
+    return "\r\n".join([head, "", part, "", *groups, "--b--", ""]).encode()
+
+
+GONE, FULL, ARRIVED = "550 5.1.1 User unknown", "452 4.2.2 Mailbox full", "250 2.1.5 Ok"
+
+
+@pytest.mark.law("L7")
+@pytest.mark.parametrize(
+    ("fates", "note"),
+    [
+        ([("info@elders.example", "failed", GONE), (RECIPIENT.upper(), "failed", FULL)], "soft"),
+        ([(RECIPIENT, "failed", GONE), ("info@elders.example", "delivered", ARRIVED)], "hard"),
+        ([("a@elders.example", "failed", GONE), ("b@elders.example", "delivered", ARRIVED)], "not_a_bounce"),
+        ([("a@elders.example", "failed", GONE), ("b@elders.example", "failed", FULL)], "soft"),
+        ([("a@elders.example", "failed", GONE), ("b@elders.example", "failed", GONE)], "hard"),
+    ],
+)
+async def test_of_several_recipients_our_own_counts_and_behind_an_alias_the_best(app, noticed, listen, fates, note):
+    await hand_in(await listen(app), app.return_path(noticed), several(*fates))
+    await app.settle()
+    assert await inbound(app) == [("matched", note)]
+    assert (await notice(app, noticed) is N.UNDELIVERABLE) is (note == "hard")
+
+
 async def test_a_bounce_of_the_message_itself_leads_to_paper(app, body, listen):
     accepted = await app.accept(body(channels=("email",), vertrouwelijkheid="laag", aard="overig", termijn=None))
     await app.settle()

@@ -804,4 +804,6 @@ def test_the_list_says_why_nothing_followed_and_what_it_is_perhaps_about(bode, h
     assert listed["cccc"][4] == "nothing_to_decide:ordinary"
     assert [row[0] for row in _table(bode("bounce", "list", "--state", "matched").out)] == ["dddd"]
     assert bode("bounce", "list", "--state", "new").out == "nothing\n"
-    assert bode("bounce", "replay", "aaaa").code == 2, "what is ignored stays so; a person may match it"
+    assert bode("bounce", "replay", "dddd").code == 2, "what was decided stays so"
+    assert bode("bounce", "replay", "all").out == "3 decided again\n"
+    assert {row[4] for row in _table(bode("bounce", "list").out)} == {"no return path of ours"}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from rich.table import Table
 from bode.domain import events as ev
 from bode.domain.bounces import Phase, SmtpReply, classify_reply, describe_mail, describe_reply, read_mail
 from bode.domain.parts import NoticeState
+from bode.engine.inbound import MAIL_ROUTES
 from bode.engine.return_path import Flaw
 from bode.store import mail_health, tables
 from bode.store.mail_health import Burst, BurstKind
@@ -29,7 +30,7 @@ from bode_ops.commands.base import By, Config, Reason, UsageError, a_reason, con
 bounce_app = App(name="bounce", help="Tell soft, hard and sender-side bounces apart; see and decide what waits.")
 
 _MOST_LISTED = 200
-_WHY = {
+_WHY: Mapping[str, str] = {
     Flaw.FORGED: "forged: the return path was not signed by us",
     Flaw.KEY_REMOVED: "its key was removed (bode keys return-path list)",
     Flaw.EXPIRED: "expired: the mail is longer ago than bounces.return_path_valid",
@@ -156,7 +157,7 @@ def bounce_list(
     expired return path, or none of ours.
     """
 
-    async def work(application: Application) -> Sequence[sa.Row[*tuple[Any, ...]]]:
+    async def work(application: Application) -> list[tuple[str, str, str, datetime, str | None, str | None]]:
         inbound, message = tables.inbound, tables.message
         column = inbound.c
         async with application.database.read() as connection:
@@ -167,23 +168,23 @@ def bounce_list(
                 .order_by(column.received_at.desc())
                 .limit(_MOST_LISTED)
             )
-            return rows.all()
+            return [(row.key, row.route, row.state, row.received_at, row.note, row.reference) for row in rows]
 
     table = Table("key", "route", "received", "state", "why", "perhaps about")
     for key, route, kind, received_at, note, reference in with_application(config, work):
         table.add_row(
-            key[:16], route, f"{received_at:%Y-%m-%d %H:%M}Z", kind, _WHY.get(note, note or ""), reference or ""
+            key[:16], route, f"{received_at:%Y-%m-%d %H:%M}Z", kind, _WHY.get(note or "", note or ""), reference or ""
         )
     console.print(table if table.row_count else "nothing")
 
 
 @bounce_app.command(name="replay")
 def bounce_replay(key: str, /, *, config: Config = None) -> None:
-    """Decide an unmatched mail again, for instance after the rules were mended. KEY: its first characters, or 'all'."""
+    """Decide mails of the list again, for instance after rules were mended. KEY: its first characters, or 'all'."""
 
     async def work(application: Application) -> int:
         column = tables.inbound.c
-        which = column.state == "unmatched"
+        which = sa.and_(column.state.in_(("unmatched", "ignored")), column.route.in_(MAIL_ROUTES))
         if key != "all":
             which = sa.and_(which, column.key.startswith(key, autoescape=True))
         async with application.database.write() as connection:
@@ -195,7 +196,7 @@ def bounce_replay(key: str, /, *, config: Config = None) -> None:
 
     count = with_application(config, work)
     if not count:
-        raise UsageError(f"nothing unmatched has a key that starts with {key!r}: see 'bode bounce list'")
+        raise UsageError(f"nothing in the list has a key that starts with {key!r}: see 'bode bounce list'")
     console.print(f"{count} decided again")
 
 

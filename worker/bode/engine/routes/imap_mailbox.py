@@ -134,10 +134,12 @@ class ImapMailbox:
         first = f"n,a={escaped},\1auth=Bearer {token}\1\1" if standard else f"user={user}\1auth=Bearer {token}\1\1"
         # A server that refuses says why in a challenge, and says NO after the client's empty answer to that.
         answers = iter([first])
+
+        def respond(_challenge: bytes) -> str:
+            return next(answers, "\1" if standard else "")
+
         try:
-            client.sasl_login(
-                "OAUTHBEARER" if standard else "XOAUTH2", lambda _: next(answers, "\1" if standard else "")
-            )
+            client.sasl_login("OAUTHBEARER" if standard else "XOAUTH2", respond)
         except IMAPClientAbortError:
             raise
         except IMAPClientError as error:

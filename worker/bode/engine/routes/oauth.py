@@ -11,11 +11,13 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx
+import msgspec
 
 from bode.engine.routes.loopback import is_loopback
 
@@ -89,7 +91,7 @@ class AccessTokens:
             form["scope"] = client.scope
         asked = self._now()
         status, said = self._post(form)
-        if status != httpx.codes.OK:
+        if status != HTTPStatus.OK:
             word = said.get("error")
             known = isinstance(word, str) and _ERROR.fullmatch(word) is not None
             raise NoToken(f"token_refused:{word if known else status}")
@@ -126,7 +128,6 @@ class AccessTokens:
         except (httpx.HTTPError, OSError) as error:
             raise NoToken(f"token_endpoint_away:{type(error).__name__}") from error
         try:
-            said = httpx.Response(200, content=content).json()
-        except ValueError:
-            said = None
-        return answer.status_code, said if isinstance(said, dict) else {}
+            return answer.status_code, msgspec.json.decode(content, type=dict[str, Any])
+        except msgspec.DecodeError:
+            return answer.status_code, {}

@@ -21,7 +21,9 @@ from bode.domain import events as ev
 from bode.engine.inbound import BounceListener
 from bode.engine.mail_health import BurstLimits, MailHealth
 from bode.engine.return_path import Carries, ReturnPath, Token
-from bode.evidence.envelope import GENESIS, canonical, leaf_hash
+from bode.evidence.chain import GENESIS, chain_hash
+from bode.evidence.envelope import canonical
+from bode.evidence.merkle import leaf_hash
 from bode.store import messages, return_path_keys, tables
 from bode.store.events import StoredEvent
 from bode.store.vault import Vault
@@ -134,14 +136,14 @@ def assert_the_chain_is_whole(message: UUID, story: Sequence[StoredEvent]) -> No
         assert (envelope["message"], envelope["seq"], event.seq) == (str(message), number, number)
         assert envelope["previous"] == previous.hex()
         assert leaf_hash(event.envelope) == event.hash
-        previous = event.hash
+        previous = chain_hash(previous, event.hash)
 
 
 @pytest.fixture
 async def town(make_app, sqlite_url, shared):
     vault = Vault(shared.secret)
     async with MockMailServer() as server:
-        settings = {"host": server.host, "port": server.port, "tls": "off"}
+        settings = {"host": server.host, "port": server.port, "tls": "none"}
         notifier = SmtpNotifier.from_settings(settings, clock=lambda: app.clock.now())  # noqa: PLW0108 - `app` comes later
         health = MailHealth(assembly.providers(vault), vault, BurstLimits(provider_least=4))
         app = await make_app(sqlite_url, notifier=notifier, health=health)

@@ -39,7 +39,7 @@ from bode_adapters.mijnoverheid import globe
 from bode_adapters.mijnoverheid.markup import UnreadableError
 from bode_adapters.mijnoverheid.mock_ebms import MockEbms
 from bode_adapters.mijnoverheid.results import RESULTS, answer_of
-from bode_adapters.testing.box import MockedSide, new_document, new_message, utc_now
+from bode_adapters.testing.box import MockedSide, new_document, new_identifier, new_message, utc_now
 
 RECEIPT = f"{UUID(int=1)}.{UUID(int=2)}@bode"
 
@@ -133,7 +133,8 @@ async def test_a_batch_over_its_size_is_split_and_split_alike_when_repeated() ->
 
 @pytest.mark.parametrize(("number", "sizes"), [(1, [1]), (2, [2]), (999, [999]), (1000, [1000]), (1001, [1000, 1])])
 def test_a_document_holds_a_thousand_messages(number: int, sizes: list[int]) -> None:
-    messages = [new_message(SENDER) for _ in range(number)]
+    addressee = new_identifier()  # One for all: the numbers published for tests are few.
+    messages = [new_message(SENDER, addressee=addressee) for _ in range(number)]
     made = globe.batches(uuid4(), messages, leverancier="0" * 20, created=NOW, most_bytes=10**8)
     assert [len(one.messages) for one in made] == sizes
     assert len({one.id for one in made}) == len(made)

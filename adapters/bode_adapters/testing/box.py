@@ -66,6 +66,7 @@ def new_identifier(kind: IdentifierKind = IdentifierKind.BSN) -> Identifier:
         return Identifier(kind, f"{next(_numbers):08d}")
     for number in _numbers:
         digits = f"{number:08d}"
+        assert len(digits) == len(_WEIGHTS), "the numbers of a run are used up: give many messages one addressee"
         check = sum(weight * int(digit) for weight, digit in zip(_WEIGHTS, digits, strict=True)) % 11
         if check < 10:  # noqa: PLR2004  a remainder of ten has no digit
             return Identifier(kind, f"{digits}{check}")

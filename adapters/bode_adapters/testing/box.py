@@ -86,7 +86,7 @@ def new_message(sender: Sender, /, **changes: Any) -> BoxMessage:
         batch=uuid4(),
         reference=f"K-{identity.hex[:12]}",
         sender=sender,
-        addressee=new_identifier(),
+        addressee=changes.pop("addressee", None) or new_identifier(),
         subject=SUBJECT,
         text=TEXT,
         since=utc_now(),

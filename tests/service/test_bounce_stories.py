@@ -141,7 +141,7 @@ def assert_the_chain_is_whole(message: UUID, story: Sequence[StoredEvent]) -> No
 async def town(make_app, sqlite_url, shared):
     vault = Vault(shared.secret)
     async with MockMailServer() as server:
-        settings = {"host": server.host, "port": server.port, "tls": "off"}
+        settings = {"host": server.host, "port": server.port, "tls": "none"}
         notifier = SmtpNotifier.from_settings(settings, clock=lambda: app.clock.now())  # noqa: PLW0108 - `app` comes later
         health = MailHealth(assembly.providers(vault), vault, BurstLimits(provider_least=4))
         app = await make_app(sqlite_url, notifier=notifier, health=health)

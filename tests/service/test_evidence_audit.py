@@ -54,12 +54,12 @@ label = "e-mail"
 ceiling = "laag"
 [channels.email.settings]
 host = "127.0.0.1"
-tls = "off"
+tls = "none"
 [notices]
 adapter = "smtp-notifier"
 [notices.settings]
 host = "127.0.0.1"
-tls = "off"
+tls = "none"
 [print]
 adapter = "print-folder"
 [print.settings]

@@ -146,6 +146,18 @@ def test_html_is_accessible_and_loads_nothing() -> None:
     assert "background" not in html
 
 
+@pytest.mark.parametrize("changes", [{}, {"term": None, "last_day": None}, {"consequences": None}, {"last_day": None}])
+@pytest.mark.parametrize("elsewhere", [(), ("MijnDomein", "MijnLoket")])
+def test_text_and_html_say_the_same_words_in_the_same_order(
+    changes: dict[str, object], elsewhere: tuple[str, ...]
+) -> None:
+    notice = COMPOSER.compose(replace(FACTS, placed_elsewhere=elsewhere, **changes))
+    plain = "".join(word for word in notice.text.split() if word not in {"1.", "2.", "3."})
+    shown = "".join(Page(notice.html).words.split())
+    # The heading says without a full stop what the text says with one.
+    assert shown.replace(".", "") == plain.replace(".", "")
+
+
 @pytest.mark.law("L4")
 def test_there_is_no_place_for_what_a_notice_must_not_say() -> None:
     assert {field.name for field in fields(NoticeFacts)} == {

@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bode_adapters.contract import Answer, MailRefused, Placed, RefusalKind, Refused, Unavailable
+from bode_adapters.email.answers import LocalRefusalError
+from bode_adapters.email.connection import Connection
 from bode_adapters.email.mock import MockMailServer
+from bode_adapters.email.settings import Relay, Tls
 
 from .authority import Authority
-from .parts import all_timeouts, one
+from .parts import all_timeouts, clock, one
 
 NAME, PASSWORD = "bode@voorbeeldstad.example", "geheim é"
 
@@ -77,6 +80,18 @@ async def test_a_password_never_goes_over_an_open_line(authority: Authority) -> 
         server.login_in_the_clear = True
         trust = {"tls": "starttls", "ca_file": str(authority.file)}
         assert await log_in(server, trust) == Refused("tls:not_offered", RefusalKind.CONFIGURATION)
+        assert not any("AUTH" in line for line in server.heard)
+
+
+async def test_a_line_that_is_open_all_the_same_refuses_to_log_in() -> None:
+    """The settings do not allow it; the line does not rely on that."""
+    async with MockMailServer(login=(NAME, PASSWORD)) as server:
+        server.login_in_the_clear = True
+        relay = Relay("127.0.0.1", server.port, tls=Tls.NONE, username=NAME, password=PASSWORD)
+        connection = Connection(relay, tls=None, helo="bode.example", now=clock)
+        with pytest.raises(LocalRefusalError, match="auth:not_offered"):
+            await connection.open()
+        connection.abort()
         assert not any("AUTH" in line for line in server.heard)
 
 

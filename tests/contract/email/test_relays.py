@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -217,6 +218,19 @@ async def test_a_relay_that_is_down_is_left_alone_for_a_while_longer_each_time(
         first.replies.clear()
         (answer,) = await send(notifier)
         assert answer.by == "127.0.0.1"
+
+
+async def test_calls_at_the_same_time_that_find_a_relay_down_count_once(
+    first: MockMailServer, second: MockMailServer, time: Time
+) -> None:
+    first.replies["connect"] = "421 4.3.2 down"
+    async with over(first, second, time=time, connections=1) as notifier:
+        await asyncio.gather(*(send(notifier) for _ in range(5)))
+        tried = first.connections
+        assert tried > 1
+        time.passes(30)
+        await send(notifier)
+        assert first.connections == tried + 1
 
 
 async def test_a_relay_at_rest_is_tried_all_the_same_when_no_other_works(

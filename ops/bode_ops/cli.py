@@ -23,6 +23,7 @@ from bode.domain.bounces import (
 from bode.domain.policy import pick
 from bode.engine.checkpoints import SigningRefusedError
 from bode.engine.stop_letter import CannotStopError, stop_letter
+from bode.failpoints import FailpointsRefusedError
 from bode.intake.accept import Caller, Route
 from bode.intake.faults import Refused
 from bode.settings import ConfigError
@@ -60,6 +61,7 @@ from bode_ops.demo.command import demo
 from bode_ops.demo.processes import DemoError
 from bode_ops.run import Role
 from bode_ops.run import run as run_role
+from bode_ops.simulate import simulate
 from bode_ops.story import render_text
 
 app = App(
@@ -79,6 +81,7 @@ evidence_app.command(republish, name="republish")
 for sub in (lane_app, policy_app, config_app, db_app, keys_app, bounce_app, evidence_app):
     app.command(sub)
 app.command(demo)
+app.command(simulate)
 
 # ---------------------------------------------------------------------------------------------------- run and hand in
 
@@ -393,6 +396,7 @@ _MENDABLE = (
     DemoError,
     HardenError,
     SigningRefusedError,
+    FailpointsRefusedError,
 )
 
 

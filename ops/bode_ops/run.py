@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import Generator
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 import structlog
 import uvicorn
 
+from bode import failpoints
 from bode.engine.checkpoints import Checkpoints
 from bode.settings import Settings
 from bode.store import steps, tables
@@ -21,6 +23,9 @@ from bode_ops import assembly, web
 from bode_ops.assembly import Application
 
 log = structlog.get_logger()
+
+_AGREE_SECONDS = 10.0
+"""How often a process asks the database what time it is."""
 
 
 class Role(StrEnum):
@@ -51,12 +56,16 @@ class _Server(uvicorn.Server):
 
 async def run(settings: Settings, role: Role) -> None:
     """Run a role until SIGTERM or SIGINT. Raises `SchemaError` before anything starts on another schema."""
+    armed = failpoints.arm_from_environment(os.environ, production=settings.environment == "production")
+    if armed:
+        log.warning("failpoints.armed", failpoints=[f"{one.point}={one.act}:{one.chance}" for one in armed])
     app = assembly.build(settings)
     checkpoints: Checkpoints | None = None
     try:
         if role.includes(Role.SWEEPER) and settings.evidence is not None:
             checkpoints = assembly.build_checkpoints(settings.evidence, app.database, app.clock)
         await app.database.check_schema()
+        await app.clock.agree(app.database.time)
         await _check_key(app)
         async with app.database.write() as connection:
             await steps.ensure_lanes(connection, app.parts.lanes)
@@ -85,6 +94,7 @@ async def _serve(app: Application, role: Role, checkpoints: Checkpoints | None) 
         loop.add_signal_handler(number, stop.set)
     tasks: list[asyncio.Task[None]] = []
     server: _Server | None = None
+    tasks.append(asyncio.create_task(app.clock.keep_agreeing(app.database.time, _AGREE_SECONDS)))
     try:
         if role.includes(Role.INBOUND):
             tasks += await app.bounce_routes.start()

@@ -6,8 +6,10 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
+import bode.failpoints
 from bode.domain.parts import AttentionReason, DeliveryState
 from bode.domain.parts import PlacementState as P
+from bode.failpoints import Point
 from bode.store import steps, tables
 from bode_adapters.contract import Capabilities, Unavailable, Unknown
 from bode_adapters.memory import MemoryBox, Staged
@@ -185,3 +187,53 @@ async def test_a_worker_killed_between_claim_and_call_leads_to_one_placement(app
     app.clock.move(minutes=3)
     await other.pass_time(hours=1)
     assert app.box.placements[accepted.id] == 1
+
+
+async def test_a_worker_that_was_stopped_past_its_lease_does_not_call(make_app, database_url, body, failpoints):
+    """A box that can only be searched is found empty and given the message; the worker that wakes must not."""
+    app = await make_app(database_url)
+    second = await make_app(database_url, beside=app)
+    accepted = await app.accept(body(channels=("mijndomein",)))
+    stopped, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def stop(point):
+        if point is Point.BEFORE_CALL and not stopped.is_set():
+            stopped.set()
+            await goes_on.wait()
+
+    failpoints.arm(stop)
+    working = asyncio.create_task(app.lanes.drain("mijndomein"))
+    await stopped.wait()
+    second.clock.move(minutes=3)
+    await second.pass_time(hours=1)
+    assert app.other_box.placements[accepted.id] == 1
+    goes_on.set()
+    await working
+    assert app.other_box.placements[accepted.id] == 1, "placed by the worker that woke up, too"
+    assert (await second.delivery(accepted.id)).state is DeliveryState.DONE
+
+
+async def test_a_worker_that_woke_too_late_and_was_not_missed_tries_again(app, failpoints):
+    accepted = await app.accept()
+    failpoints.arm(lambda point: _sleep_through(app) if point is Point.AFTER_CLAIM else _nothing())
+    await app.lanes.work("mijnoverheid")
+    failpoints.arm(None)
+    assert app.box.placements[accepted.id] == 0
+    (failure,) = await app.named(accepted.id, "ContentConsignmentFailure")
+    assert failure.detail["code"] == "lease_over"
+    await app.pass_time(hours=1)
+    assert app.box.placements[accepted.id] == 1
+
+
+async def _sleep_through(app):
+    app.clock.move(minutes=3)
+
+
+async def _nothing():
+    return None
+
+
+@pytest.fixture
+def failpoints():
+    yield bode.failpoints
+    bode.failpoints.arm(None)

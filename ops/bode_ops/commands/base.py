@@ -67,6 +67,7 @@ def with_application(config: Path | None, work: Callable[[Application], Awaitabl
         check_database(application.settings)
         try:
             await application.database.check_schema()
+            await application.clock.agree(application.database.time)
             return await work(application)
         finally:
             await application.close()

@@ -30,6 +30,7 @@ from bode.engine.mail_health import Address
 from bode.engine.parts import Organisation, Parts
 from bode.engine.profile_guard import ProfileGuard
 from bode.engine.return_path import Carries, Token, notice_id
+from bode.failpoints import Point, failpoint
 from bode.store.messages import StoredLetter
 from bode.store.steps import Leased
 from bode_adapters import contract
@@ -65,6 +66,8 @@ class Work:
 class Outcome:
     """What came of a chunk: an event per step, and letters to keep."""
 
+    until: datetime
+    """When the chunk's lease ends: nothing is called after it."""
     events: list[tuple[Leased, ev.Event]] = field(default_factory=list[tuple[Leased, ev.Event]])
     letters: list[StoredLetter] = field(default_factory=list[StoredLetter])
     addresses: dict[UUID, Address] = field(default_factory=dict[UUID, Address])
@@ -79,10 +82,11 @@ class Calls:
         self._parts = parts
         self._limit = parts.lease_seconds * 0.75
         self._profile_guard = ProfileGuard(parts.profile_limits)
+        self._spare = parts.lease_seconds * 0.05
 
-    async def make(self, lane: str, work: Sequence[Work]) -> Outcome:
-        """Make the calls of a chunk of one lane."""
-        outcome = Outcome()
+    async def make(self, lane: str, work: Sequence[Work], *, until: datetime) -> Outcome:
+        """Make the calls of a chunk of one lane, whose lease lasts until then."""
+        outcome = Outcome(until)
         by_action: dict[Action, list[Work]] = {}
         for item in work:
             by_action.setdefault(item.leased.action, []).append(item)
@@ -115,18 +119,37 @@ class Calls:
         action: Action,
         groups: Iterable[Sequence[_Item]],
         call: Callable[[Sequence[_Item]], Awaitable[Sequence[contract.Answer]]],
+        *,
+        until: datetime,
     ) -> list[contract.Answer]:
         """Make a call for each group, side by side; gives the answers in the order of the groups."""
-        made = [self._guarded(lane, action, len(items), partial(call, items)) for items in groups]
+        made = [self._guarded(lane, action, len(items), partial(call, items), until) for items in groups]
         return [answer for answers_ in await asyncio.gather(*made) for answer in answers_]
 
     async def _guarded(
-        self, lane: str, action: Action, count: int, call: Callable[[], Awaitable[Sequence[contract.Answer]]]
+        self,
+        lane: str,
+        action: Action,
+        count: int,
+        call: Callable[[], Awaitable[Sequence[contract.Answer]]],
+        until: datetime,
     ) -> Sequence[contract.Answer]:
-        """Make a call, and answer `Unknown` for all of it when the adapter raises or overstays: it may have acted."""
+        """Make a call, and answer `Unknown` for all of it when the adapter raises or overstays: it may have acted.
+
+        A worker that was stopped past its lease (a machine that slept, a database that was slow) does not call: another
+        may have taken the steps over, found that nothing was placed, and placed them.
+        """
         try:
-            async with asyncio.timeout(self._limit):
+            await failpoint(Point.BEFORE_CALL)
+            left = (until - self._parts.clock.real()).total_seconds()
+            if left <= self._spare:
+                log.error("call.too_late", lane=lane, action=action, items=count)
+                # Nothing was done, for certain; but of a question that means: no answer.
+                late = contract.Unknown if action is Action.LOOKUP else contract.Unavailable
+                return [late("lease_over")] * count
+            async with asyncio.timeout(min(self._limit, left - self._spare)):
                 given = list(await call())
+                await failpoint(Point.DURING_CALL)
         except TimeoutError:
             log.error("call.overstayed", lane=lane, action=action, items=count, limit_seconds=self._limit)
             return [contract.Unknown("call_overstayed")] * count
@@ -229,7 +252,7 @@ class Calls:
         groups = list(_by_call(work) if action is Action.PLACE else _batched(work, self._parts.bulk(lane)))
         call = box.place if action is Action.PLACE else box.lookup
         messages = [[self._box_message(lane, item) for item in group] for group in groups]
-        given = await self._in_calls(lane, action, messages, lambda items: call(messages=items))
+        given = await self._in_calls(lane, action, messages, lambda items: call(messages=items), until=outcome.until)
         by_mail = self._parts.policy.channels[lane].kind is ChannelKind.EMAIL
         for item, answer in zip((item for group in groups for item in group), given, strict=True):
             leased = item.leased
@@ -289,7 +312,9 @@ class Calls:
         lane = self._parts.policy.notice_lane
         mails = _batched([mail for _, _, _, mail in ready], self._parts.bulk(lane))
         notify = self._parts.notifier.notify
-        given = await self._in_calls(lane, Action.NOTIFY, mails, lambda items: notify(notices=items))
+        given = await self._in_calls(
+            lane, Action.NOTIFY, mails, lambda items: notify(notices=items), until=outcome.until
+        )
         for (item, channel, text, _), answer in zip(ready, given, strict=True):
             event_of = partial(
                 answers.of_notifier,
@@ -382,7 +407,9 @@ class Calls:
         ready.sort(key=lambda item: item[3].batch)
         orders = [[order for *_, order in group] for _, group in groupby(ready, key=lambda item: item[3].batch)]
         submit = self._parts.printer.submit
-        given = await self._in_calls(lane, Action.PRINT, orders, lambda items: submit(letters=items))
+        given = await self._in_calls(
+            lane, Action.PRINT, orders, lambda items: submit(letters=items), until=outcome.until
+        )
         for (item, number, letter, _), answer in zip(ready, given, strict=True):
             event_of = partial(
                 answers.of_printer,

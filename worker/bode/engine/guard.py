@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from bode.clock import Clock
 
 
 class SenderSideGuard:
     """Counts sender-side refusals per lane in a sliding window, and tells when there are too many."""
 
-    def __init__(
-        self, *, most: int = 20, window_seconds: float = 600.0, timer: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, *, clock: Clock, most: int = 20, window: timedelta = timedelta(minutes=10)) -> None:
         """Allow `most` refusals in a window; one recipient's filter must not stop a lane, a blocklist must."""
         self._most = most
-        self._window = window_seconds
-        self._timer = timer
-        self._seen: dict[str, deque[float]] = {}
+        self._window = window
+        self._clock = clock
+        self._seen: dict[str, deque[datetime]] = {}
 
     def trips(self, lane: str) -> bool:
         """Count one, and tell whether the lane is to be stopped; after that the count starts anew."""
-        now = self._timer()
+        now = self._clock.real()
         seen = self._seen.setdefault(lane, deque())
         seen.append(now)
         while seen and seen[0] < now - self._window:

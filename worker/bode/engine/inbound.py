@@ -30,6 +30,7 @@ from bode.engine.lanes import Lanes
 from bode.engine.mail_health import Address
 from bode.engine.parts import Parts
 from bode.engine.return_path import Carries, Flaw, Seen, Token, possible_messages
+from bode.failpoints import Point, failpoint
 from bode.store import messages, tables
 from bode.store.database import DATABASE_AWAY
 from bode.store.record import read_deliveries
@@ -79,12 +80,14 @@ class Inbound:
             "received_at": raw.received_at,
             "sealed": self._parts.vault.seal_inbound(raw.key, raw.content),
         }
+        await failpoint(Point.INBOUND_BEFORE_STORE)
         try:
             async with self._parts.database.write() as connection:
                 await connection.execute(sa.insert(tables.inbound), [row])
         except IntegrityError:
             RECEIVED.labels(raw.route, "repeat").inc()
             return False
+        await failpoint(Point.INBOUND_AFTER_STORE)
         return True
 
     async def work(self) -> int:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 import structlog
 from prometheus_client import Counter, Histogram
 from sqlalchemy.ext.asyncio import AsyncConnection
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from bode.domain import events as ev
 from bode.domain.decision import Action, Alarm, AlarmKind
@@ -25,6 +25,7 @@ from bode.engine.calls import Calls, Outcome, Work
 from bode.engine.guard import SenderSideGuard
 from bode.engine.mail_health import Address
 from bode.engine.parts import Parts
+from bode.failpoints import Point, failpoint
 from bode.store import mail_health, messages, steps
 from bode.store.database import DATABASE_AWAY
 from bode.store.record import Ledger, Ring, Written, lock, read_deliveries, write
@@ -65,7 +66,7 @@ class Lanes:
         self._parts = parts
         self._ring = ring
         self._calls = Calls(parts)
-        self._guard = SenderSideGuard()
+        self._guard = SenderSideGuard(clock=parts.clock)
         self._busy: Tally[str] = Tally()
         self._stopping = False
         self._probing: set[str] = set()
@@ -109,9 +110,11 @@ class Lanes:
 
     async def work(self, lane: str) -> int:
         """Claim one chunk, make its calls, record; gives its size."""
-        leased = await self._claim(lane)
+        until = self._parts.clock.real() + timedelta(seconds=self._parts.lease_seconds)
+        leased = await self._claim(lane, until)
         if not leased:
             return 0
+        await failpoint(Point.AFTER_CLAIM)
         if len(leased) == self._parts.chunk:
             # Others may help: pass the bell on.
             await self._ring({lane: len(leased)})
@@ -121,8 +124,9 @@ class Lanes:
         except OtherKeyError:
             await self._stop_for_other_key(lane, leased)
             return 0
-        outcome = await self._calls.make(lane, work)
+        outcome = await self._calls.make(lane, work, until=until)
         outcome.events += gone
+        await failpoint(Point.AFTER_CALL)
         called = time.perf_counter()
         recorded = await self._record_all(lane, outcome)
         finished = time.perf_counter()
@@ -142,8 +146,7 @@ class Lanes:
         )
         return len(leased)
 
-    async def _claim(self, lane: str) -> list[Leased]:
-        until = self._parts.clock.real() + timedelta(seconds=self._parts.lease_seconds)
+    async def _claim(self, lane: str, until: datetime) -> list[Leased]:
         async with self._parts.database.write() as connection:
             leased = await steps.claim(
                 connection,
@@ -166,13 +169,15 @@ class Lanes:
                     self._probing.add(lane)
             calls = self._choose_calls(lane, leased)
             await steps.set_calls(connection, calls)
+            if leased:
+                await failpoint(Point.BEFORE_CLAIM_COMMIT)
         return [replace(item, call=calls.get(item.id, item.call)) for item in leased]
 
     def _choose_calls(self, lane: str, leased: Sequence[Leased]) -> dict[int, UUID]:
         """Choose the call each step travels in, before it is made; a step that is a repeat keeps the one it has."""
         new = [item.id for item in leased if item.call is None and item.action in (Action.PLACE, Action.PRINT)]
         bulk = self._parts.bulk(lane)
-        calls = [uuid4() for _ in range(0, len(new), bulk)]
+        calls = [self._parts.new_id() for _ in range(0, len(new), bulk)]
         return {step_id: calls[number // bulk] for number, step_id in enumerate(new)}
 
     async def _load(self, leased: Sequence[Leased]) -> tuple[list[Work], list[tuple[Leased, ev.Event]]]:
@@ -199,10 +204,11 @@ class Lanes:
 
         What was called is known here alone: giving up at once would make it unknown. The fence guards what comes late.
         """
+        until = self._parts.clock.real() + timedelta(seconds=self._parts.lease_seconds * 0.2)
         patience = AsyncRetrying(
             retry=retry_if_exception_type(DATABASE_AWAY),
             wait=wait_random_exponential(multiplier=0.1, max=2),
-            stop=stop_after_delay(self._parts.lease_seconds * 0.2),
+            stop=lambda _: self._parts.clock.real() >= until,
             reraise=True,
         )
         async for attempt in patience:
@@ -228,7 +234,9 @@ class Lanes:
         except Exception as error:  # noqa: BLE001 - what came from outside can be anything
             if len(outcome.events) > 1:
                 letters = outcome.letters
-                return sum([await self._record_all(lane, Outcome([one], letters)) for one in outcome.events])
+                return sum(
+                    [await self._record_all(lane, Outcome(outcome.until, [one], letters)) for one in outcome.events]
+                )
             ((item, event),) = outcome.events
             log.error(
                 "step.cannot_be_recorded",
@@ -237,7 +245,7 @@ class Lanes:
                 outcome=type(event).__name__,
                 error=type(error).__name__,
             )
-            return await self._record(lane, Outcome([(item, _not_known(item, self._parts.clock.now()))]))
+            return await self._record(lane, Outcome(outcome.until, [(item, _not_known(item, self._parts.clock.now()))]))
 
     async def _record(self, lane: str, outcome: Outcome) -> int:
         """Record a chunk in one transaction; what this worker no longer holds is left to whoever took it over."""
@@ -258,6 +266,8 @@ class Lanes:
             if letters:
                 await messages.store_letters(connection, letters, keys, self._parts.vault, now)
             written = await self._write(connection, ledgers, now)
+            await failpoint(Point.BEFORE_RECORD_COMMIT)
+        await failpoint(Point.AFTER_RECORD_COMMIT)
         lost = len(leased) - len(held)
         if lost:
             LOST_LEASES.labels(lane).inc(lost)
@@ -326,6 +336,7 @@ class Lanes:
                 if message_id in ledgers:
                     ledgers[message_id].apply(event, self._parts.policy, now)
             written = await self._write(connection, ledgers, now)
+            await failpoint(Point.INBOUND_BEFORE_COMMIT)
         for _, event in happened:
             if isinstance(event, (ev.NoticeBounced, ev.CarrierBounced)):
                 BOUNCES.labels(event.bounce.verdict, event.bounce.reason).inc()

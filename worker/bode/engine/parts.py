@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from uuid import UUID, uuid4
 
 from bode.clock import Clock
 from bode.compose.letter import LetterComposer
@@ -55,6 +56,8 @@ class Parts:
     chunk: int = 100
     lane_concurrency: int = 2
     lease_seconds: float = 120.0
+    new_id: Callable[[], UUID] = uuid4
+    """Makes the ids of calls; a simulation's are the same for the same seed."""
 
     @property
     def lanes(self) -> tuple[str, ...]:

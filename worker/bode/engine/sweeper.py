@@ -14,6 +14,7 @@ from prometheus_client import Counter, Gauge
 from bode.domain import events as ev
 from bode.engine.lanes import Lanes
 from bode.engine.parts import Parts
+from bode.failpoints import Point, failpoint
 from bode.store import steps
 from bode.store.database import DATABASE_AWAY
 from bode.store.record import Ring, lock, write
@@ -90,6 +91,8 @@ class Sweeper:
                     lost = ev.LeaseExpired(item.part, call, item.called_at)
                     ledgers[item.message_id].apply(lost, self._parts.policy, now)
             written = await write(connection, ledgers, policy=self._parts.policy, vault=self._parts.vault, now=now)
+            await failpoint(Point.TAKE_OVER_BEFORE_COMMIT)
+        await failpoint(Point.TAKE_OVER_AFTER_COMMIT)
         TAKEN_OVER.inc(len(taken))
         log.warning("sweeper.took_over", steps=len(taken))
         await self._lanes.announce(written)

@@ -7,6 +7,7 @@ a conflict. Everything is stored in one transaction, or nothing is.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -22,6 +23,7 @@ from bode.domain.decision import Fact
 from bode.domain.message import Message
 from bode.domain.parts import Brief, Delivery, DeliveryState
 from bode.domain.policy import Policy
+from bode.failpoints import Point, failpoint
 from bode.intake import body as request
 from bode.intake import documents
 from bode.intake.documents import DocumentLimits
@@ -87,14 +89,16 @@ class Intake:
         organisations: frozenset[str],
         ring: Ring,
         limits: DocumentLimits | None = None,
+        new_id: Callable[[], UUID] = uuid4,
     ) -> None:
-        """Take the parts; `ring` is told the lanes that have work after the commit."""
+        """Take the parts; `ring` is told the lanes that have work after the commit, `new_id` makes ids."""
         self._database = database
         self._vault = vault
         self._policy = policy
         self._clock = clock
         self._organisations = organisations
         self._ring = ring
+        self._new_id = new_id
         self._limits = limits or DocumentLimits()
         documents.bound_reader()
 
@@ -147,7 +151,7 @@ class Intake:
             raise Refused([*faults, conflict]) if faults else Conflict([conflict])
         if faults:
             raise Refused(faults)
-        message = request.to_message(body, uuid4())
+        message = request.to_message(body, self._new_id())
         try:
             return await self._store(message, body_hash, concerned, now)
         except IntegrityError:
@@ -163,7 +167,7 @@ class Intake:
     ) -> Accepted:
         key = self._vault.new_key(message.id)
         failing = await self._failing(message)
-        ledger = Ledger(Delivery(_brief(message, now, failing)), message.sender, is_new=True, key=key)
+        ledger = Ledger(Delivery(brief_of(message, now, failing)), message.sender, is_new=True, key=key)
         ledger.facts.append(
             Fact(
                 "SubmissionAcceptance",
@@ -188,6 +192,8 @@ class Intake:
             new = messages.NewMessage(message, body_hash, key, concerned.id if concerned else None, now)
             await messages.insert(connection, [new], self._vault)
             written = await write(connection, ledgers, policy=self._policy, vault=self._vault, now=now)
+            await failpoint(Point.INTAKE_BEFORE_COMMIT)
+        await failpoint(Point.INTAKE_AFTER_COMMIT)
         log.info("intake.accepted", message=str(message.id), organisation=message.sender, nature=message.nature)
         await self._ring(written.lanes)
         return Accepted(message.id, message.sender, message.reference, now)
@@ -234,7 +240,8 @@ def _in_use(found: messages.Known, body_hash: bytes) -> Fault:
     return Fault("#/kenmerk", "kenmerk_in_gebruik", text)
 
 
-def _brief(message: Message, accepted_at: datetime, failing: Failing | None) -> Brief:
+def brief_of(message: Message, accepted_at: datetime, failing: Failing | None) -> Brief:
+    """Give what the rules need to know of a message."""
     return Brief(
         message_id=message.id,
         accepted_at=accepted_at,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,18 @@ def _async_url(url: str) -> sa.URL:
 class Database:
     """One database. `write` gives a transaction that may change rows, `read` one that does not."""
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
-        """Take a URL such as `postgresql://user@host/name` or `sqlite:///path`; nothing is opened yet."""
+    def __init__(self, url: str, *, pool_size: int = 10, connect: Callable[..., Awaitable[Any]] | None = None) -> None:
+        """Take a URL such as `postgresql://user@host/name` or `sqlite:///path`; nothing is opened yet.
+
+        `connect` opens SQLite's connections in another way: the simulator's have no threads.
+        """
         self._url = _async_url(url)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         # SQLite has one writer: inside this process writers stand in line here instead of failing with "locked".
         self._writer = asyncio.Lock() if self.is_sqlite else None
         options: dict[str, Any] = {} if self.is_sqlite else {"pool_size": pool_size, "max_overflow": pool_size}
+        if connect is not None:
+            options["connect_args"] = {"async_creator_fn": connect}
         # What a statement was given can be personal or sealed, and errors are logged: it is never part of their text.
         self.engine: AsyncEngine = create_async_engine(
             self._url, pool_pre_ping=not self.is_sqlite, hide_parameters=True, **options
@@ -84,6 +90,15 @@ class Database:
         """Give a connection to read with."""
         async with self.engine.connect() as connection:
             yield connection
+
+    async def time(self) -> datetime:
+        """Give the time by the database's own clock, which all its processes share; SQLite has its machine's."""
+        if self.is_sqlite:
+            return datetime.now(UTC)
+        async with self.engine.connect() as connection:
+            told = await connection.execute(sa.select(sa.func.clock_timestamp()))
+        found: datetime = told.scalar_one()
+        return found.astimezone(UTC)
 
     async def check_schema(self) -> None:
         """Raise `SchemaError` unless the schema is exactly the one this version works with."""

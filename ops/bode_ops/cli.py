@@ -34,6 +34,7 @@ from bode.store.record import read_deliveries
 from bode.store.vault import KeyFileError, VaultError
 from bode_ops import assembly
 from bode_ops.assembly import Application
+from bode_ops.commands import evidence_copies
 from bode_ops.commands.base import (
     AwayError,
     By,
@@ -78,6 +79,7 @@ db_app = App(name="db", help="Bring the database to the schema of this version."
 keys_app.command(keys_evidence_app)
 evidence_app.command(audit, name="audit")
 evidence_app.command(republish, name="republish")
+evidence_copies.register(evidence_app)
 for sub in (lane_app, policy_app, config_app, db_app, keys_app, bounce_app, evidence_app):
     app.command(sub)
 app.command(demo)

@@ -672,8 +672,33 @@ def _staff(scene: _Scene) -> _Told:
             return _Told(f"{by} bevestigt dat dit e-mailadres niet werkt", sentences(why, scene.follows()), Kind.PERSON)
         case "burst_rejected":
             return _Told(f"{by} laat de kennisgeving nog eens versturen", sentences(why, scene.follows()), Kind.PERSON)
+        case "legal_hold":
+            return _Told(f"{by} bewaart de gegevens voor een rechtszaak", why, Kind.PERSON)
+        case "legal_hold_released":
+            return _Told(f"{by} laat de gegevens weer los: de rechtszaak is klaar", why, Kind.PERSON)
         case act:
             return _Told(f"{by} heeft iets gedaan{in_brackets(act)}", why, Kind.PERSON)
+
+
+_AUDIENCES: Mapping[str, str] = {
+    "addressee": "de geadresseerde",
+    "sender": "de afzender",
+    "court": "de rechter",
+}
+
+
+def _copy_issued(scene: _Scene) -> _Told:
+    whom = _word(_AUDIENCES, scene.text("audience"))
+    detail = f"{scene.text('opened')} gebeurtenissen zijn te lezen; de andere zijn alleen geteld."
+    return _Told(
+        f"{free_text(scene.text('by')) or 'Een medewerker'} geeft een afschrift voor {whom}", detail, Kind.PERSON
+    )
+
+
+def _shredded(scene: _Scene) -> _Told:
+    by = free_text(scene.text("by")) or "Een medewerker"
+    detail = "De inhoud, de adressen en de sleutel zijn weg. Het bewijs blijft te controleren."
+    return _Told(f"{by} heeft de persoonsgegevens gewist", detail, Kind.PERSON)
 
 
 def _recorded(scene: _Scene) -> _Told:
@@ -716,6 +741,8 @@ _TELLERS: Mapping[str, Callable[[_Scene], _Told]] = {
     "message.cancelled": _cancelled,
     "message.superseded": _superseded,
     "staff.action": _staff,
+    "copy.issued": _copy_issued,
+    "detail.shredded": _shredded,
     "event.recorded": _recorded,
 }
 """Every event of the vocabulary, with the words for it; a test compares it with what the rules write."""

@@ -111,6 +111,14 @@ letter = sa.Table(
 
 # What the print service calls a letter, kept from the moment it is ordered: its reports can come before, or without, a
 # record of the hand-over.
+# A message whose personal data must stay for now: there is a case at law about it.
+legal_hold = sa.Table(
+    "legal_hold",
+    metadata,
+    _column("message_id", sa.Uuid, primary_key=True),
+    _column("since", UtcDateTime),
+)
+
 letter_name = sa.Table(
     "letter_name",
     metadata,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-ROWS = ("L1", "L2", "L3", "L4", "L5", "L6", "L7", "L8", "L9", "L10", "L11", "L12", "L14", "L15")
-"""The rows of docs/law.md that are behaviour today; L13 (retention) is not yet."""
+ROWS = ("L1", "L2", "L3", "L4", "L5", "L6", "L7", "L8", "L9", "L10", "L11", "L12", "L13", "L14", "L15")
+"""The rows of docs/law.md."""
 
 _kept: Counter[str] = Counter()
 

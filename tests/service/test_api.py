@@ -754,7 +754,7 @@ def test_a_defect_is_a_500_that_can_be_repeated_and_logs_its_type_only(api, serv
     sent = body()
     before = server.rows()
     with structlog.testing.capture_logs() as logged, monkeypatch.context() as patch:
-        patch.setattr("bode.intake.accept._brief", broken)
+        patch.setattr("bode.intake.accept.brief_of", broken)
         answer = api.post("/v1/berichten", json=sent)
     told = is_problem(answer, 500)
     assert "veilig" in told["detail"]

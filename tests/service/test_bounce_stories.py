@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -142,9 +142,12 @@ def assert_the_chain_is_whole(message: UUID, story: Sequence[StoredEvent]) -> No
 @pytest.fixture
 async def town(make_app, sqlite_url, shared):
     vault = Vault(shared.secret)
+    app: Any = None
     async with MockMailServer() as server:
         settings = {"host": server.host, "port": server.port, "tls": "none"}
-        notifier = SmtpNotifier.from_settings(settings, clock=lambda: app.clock.now())  # noqa: PLW0108 - `app` comes later
+        notifier = SmtpNotifier.from_settings(
+            settings, clock=lambda: datetime.now(UTC) if app is None else app.clock.now()
+        )
         health = MailHealth(assembly.providers(vault), vault, BurstLimits(provider_least=4))
         app = await make_app(sqlite_url, notifier=notifier, health=health)
         listener = BounceListener(app.inbound, domain=DOMAIN, now=app.clock.real)

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 import rfc8785
 import sqlalchemy as sa
+from tenacity import retry_never
 
 from bode.domain import events as ev
 from bode.domain.bounces import Reason, Verdict
@@ -55,7 +56,7 @@ async def test_a_failure_while_recording_leaves_nothing_and_the_work_is_found(ap
 
     with monkeypatch.context() as broken:
         broken.setattr(place, fail)
-        broken.setattr("bode.engine.lanes.stop_after_delay", lambda _: lambda _: True)
+        broken.setattr("bode.engine.lanes.retry_if_exception_type", lambda _: retry_never)
         assert await app.lanes.drain("print") == 0
     assert (await app.rows(tables.delivery), await app.events(accepted.id)) == before
     assert [step.state for step in await app.steps()] == ["leased"]

@@ -145,7 +145,7 @@ async def test_calls_run_side_by_side_and_no_more_than_allowed() -> None:
             return
         running += 1
         most = max(most, running)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
         running -= 1
         await send({"type": "http.response.start", "status": 503, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body"})

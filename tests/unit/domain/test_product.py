@@ -109,7 +109,7 @@ MOVED_BY: dict[str, dict[tuple[str | None, str], set[type]]] = {
     "profile": {
         (S.ASKING, S.ANSWERED): {ev.ProfileAnswered},
         (S.ASKING, S.HELD): {ev.ProfileRefused},
-        (S.ASKING, S.DROPPED): {ev.Cancelled, ev.LetterOrdered},
+        (S.ASKING, S.DROPPED): {ev.Cancelled, ev.LetterOrdered, ev.Handled},
         (S.HELD, S.ASKING): {ev.Retried},
     },
     "placement": {

@@ -149,7 +149,7 @@ class Api:
             "base_url": self.url,
             "token": TOKEN,
             "specification": "c5-venster",
-            "timeout_seconds": 0.5,
+            "timeout_seconds": 1.5,
         }
         self.service = PrintRest.from_settings(table | settings, clock=self.time)
         await self.service.open()

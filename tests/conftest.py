@@ -20,7 +20,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _whole_suite(config: pytest.Config) -> bool:
-    return config.args == config.getini("testpaths") and not config.getoption("keyword")
+    partly = config.getoption("keyword") or config.getoption("lf")
+    return config.args == config.getini("testpaths") and not partly
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -559,7 +559,7 @@ class World:
     # ---- people ----------------------------------------------------------------------------------------------------
 
     async def _people_look(self) -> None:
-        """Start stopped lanes, decide bursts, and have parts tried again that wait for a person."""
+        """Do what an operator does: start lanes, decide bursts, replay mails, have parts tried again that wait."""
         process = self._anybody()
         if process is None or self.suffers(What.DATABASE_AWAY):
             return
@@ -577,6 +577,13 @@ class World:
                     connection, burst.kind, burst.name, decision="real", by="people", reason="seen", now=self.now()
                 )
                 self._note(f"people decide the burst of {burst.kind} {burst.name}")
+            # A mail that an exception kept from being decided is listed for them; they have it decided again.
+            inbound = tables.inbound.c
+            kept = sa.and_(inbound.state == "unmatched", inbound.note.startswith("cannot_decide"))
+            replayed = await connection.execute(sa.update(tables.inbound).where(kept).values(state="new", note=None))
+            if replayed.rowcount:
+                self.counts["mails decided again"] += replayed.rowcount
+                self._note(f"people have {replayed.rowcount} mails decided again")
         await self._decide_bursts(process, bounced)
         await self._try_again(process)
 

@@ -119,6 +119,23 @@ class Misbehaviour:
         self._orders.clear()
 
 
+AFTER_TAKING: Final = ("timeout-na-acceptatie", "verbreek", "onleesbaar", "fout-na-acceptatie")
+"""What a mock server can do wrong after it did what was asked. The last is for each to say in its own words."""
+
+
+async def wrong_answer(request: Request[Any, Any, Any], order: Order | None, *, status: int) -> Response[bytes] | None:
+    """Give the answer that is wrong as a whole, as ordered; nothing where no such answer was."""
+    match order.gedrag if order is not None else None:
+        case "timeout-na-acceptatie" | "timeout":
+            return await keep_silent(request)
+        case "verbreek":
+            return broken_off()
+        case "onleesbaar":
+            return Response(b"<html>", media_type="text/html", status_code=status)
+        case _:
+            return None
+
+
 async def keep_silent(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Give no answer until the client gives up."""
     while (await request.receive())["type"] != "http.disconnect":

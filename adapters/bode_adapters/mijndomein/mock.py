@@ -30,7 +30,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
 from bode_adapters.contract import Clock, IdentifierKind
-from bode_adapters.serving import Misbehaviour, Order, broken_off, keep_silent
+from bode_adapters.serving import AFTER_TAKING, Misbehaviour, Order, wrong_answer
 
 _VERSION: Final = "0.2.0"
 _MOST_TEXT_BYTES: Final = 1_048_576
@@ -39,7 +39,6 @@ _LENGTHS: Final = {"BSN": 9, "RSIN": 9, "KVK": 8, "OIN": 20}
 _REFERENCE: Final = re.compile(r"Kenmerk: (.*)\Z")
 _TYPES: Final = "https://mock.invalid/problemen/"
 
-_AFTER_STORING: Final = ("timeout-na-acceptatie", "verbreek", "onleesbaar", "fout-na-acceptatie")
 _BEFORE_STORING: Final = ("ontvanger-onbekend", "onbekende-code")
 _ON_A_LIST: Final = ("lijst-verschuift",)
 
@@ -158,7 +157,7 @@ class MockMijnDomein:
         self.text_in_list = text_in_list
         self.berichten: dict[str, Bericht] = {}
         """By berichtId, in order of receipt; deleted ones stay."""
-        self.misbehaviour = Misbehaviour([*_AFTER_STORING, *_BEFORE_STORING, *_ON_A_LIST])
+        self.misbehaviour = Misbehaviour([*AFTER_TAKING, *_BEFORE_STORING, *_ON_A_LIST])
 
     def store(self, request: BerichtAanleverenRequest) -> Bericht:
         """Store a message; the same one twice is two messages, as in the real store."""
@@ -231,18 +230,10 @@ async def _deliver(request: Request[Any, Any, Any], state: State) -> Response[by
     if delivery.ontvanger.type not in {*mock.addressees, "OIN"}:
         raise Refusal(422, "this portal has no such accounts", kind=_TYPES + "ontvanger-onbekend")
     bericht = mock.store(delivery)
-    order = mock.misbehaviour.take(ontvangers=numbers, prefixes=_AFTER_STORING)
-    match order.gedrag if order is not None else None:
-        case "timeout-na-acceptatie":
-            return await keep_silent(request)
-        case "verbreek":
-            return broken_off()
-        case "onleesbaar":
-            return Response(b"<html>", media_type="text/html", status_code=201)
-        case "fout-na-acceptatie":
-            raise Refusal(500, "the message was stored, but its answer could not be made")
-        case _:
-            return _json(_head(bericht), status=201)
+    order = mock.misbehaviour.take(ontvangers=numbers, prefixes=AFTER_TAKING)
+    if order is not None and order.gedrag == "fout-na-acceptatie":
+        raise Refusal(500, "the message was stored, but its answer could not be made")
+    return await wrong_answer(request, order, status=201) or _json(_head(bericht), status=201)
 
 
 @get("/api/v1/berichten")

@@ -28,10 +28,9 @@ from bode_adapters.mijnoverheid import mock_ebms
 from bode_adapters.mijnoverheid.mock_berichtenbox import COMMANDS, Batch, Berichtenbox, Received
 from bode_adapters.mijnoverheid.mock_subscriptions import check_subscriptions
 from bode_adapters.mijnoverheid.settings import TransportKind
-from bode_adapters.serving import broken_off, keep_silent, serve
+from bode_adapters.serving import AFTER_TAKING, serve, wrong_answer
 
 _UUID: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
-_AFTER_ACCEPTING: Final = ("timeout-na-acceptatie", "verbreek", "onleesbaar", "fout-na-acceptatie")
 
 
 class Bijlage(msgspec.Struct, forbid_unknown_fields=True):
@@ -130,7 +129,7 @@ def create_mock(
     message types; without them every type is.
     """
     box = Berichtenbox(
-        clock=clock, result_delay=result_delay, berichttypes=berichttypes, more=(*_AFTER_ACCEPTING, "mislukt")
+        clock=clock, result_delay=result_delay, berichttypes=berichttypes, more=(*AFTER_TAKING, "mislukt")
     )
     return Litestar(
         [_post_messages, _get_status, check_subscriptions, *COMMANDS],
@@ -173,18 +172,11 @@ async def _post_messages(request: Request[Any, Any, Any], state: State) -> Respo
     if (order := mock.box.misbehaviour.take(ontvangers=numbers, prefixes=("http-",))) is not None:
         raise Refusal(order.status, "as commanded", headers=order.headers)
     call = mock.take_in(batch, berichten)
-    order = mock.box.misbehaviour.take(ontvangers=numbers, prefixes=_AFTER_ACCEPTING)
-    match order.gedrag if order is not None else None:
-        case "timeout-na-acceptatie":
-            return await keep_silent(request)
-        case "verbreek":
-            return broken_off()
-        case "onleesbaar":
-            return Response(b"<html>", media_type="text/html", status_code=201)
-        case "fout-na-acceptatie":
-            raise Refusal(500, "the call was taken in, but its answer could not be made")
-        case _:
-            return _json({"statusID": call.receipt, "statusURI": _status_uri(call)}, status=201)
+    order = mock.box.misbehaviour.take(ontvangers=numbers, prefixes=AFTER_TAKING)
+    if order is not None and order.gedrag == "fout-na-acceptatie":
+        raise Refusal(500, "the call was taken in, but its answer could not be made")
+    wrong = await wrong_answer(request, order, status=201)
+    return wrong or _json({"statusID": call.receipt, "statusURI": _status_uri(call)}, status=201)
 
 
 @get("/api/berichtenbox/v1/status/{status_id:str}")

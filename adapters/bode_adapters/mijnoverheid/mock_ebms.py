@@ -30,7 +30,7 @@ from bode_adapters.mijnoverheid.markup import UnreadableError
 from bode_adapters.mijnoverheid.mock_berichtenbox import COMMANDS, Batch, Berichtenbox, Received, Report
 from bode_adapters.mijnoverheid.mock_globe import identities, read_request, write_report
 from bode_adapters.mijnoverheid.mock_subscriptions import check_subscriptions
-from bode_adapters.serving import broken_off, keep_silent
+from bode_adapters.serving import wrong_answer
 
 _ROOT: Final = "/service/rest/v19/ebms"
 _AFTER_ACCEPTING: Final = ("timeout-na-acceptatie", "verbreek", "fout-na-acceptatie")
@@ -224,15 +224,10 @@ async def _send(request: Request[Any, Any, Any], state: State) -> Response[bytes
         return _text("unique constraint violation: ebms_message", HTTPStatus.INTERNAL_SERVER_ERROR)
     order = mock.box.misbehaviour.take(ontvangers=document.numbers, prefixes=_AFTER_ACCEPTING)
     mock.take_in(asked, document)
-    match order.gedrag if order is not None else None:
-        case "timeout-na-acceptatie":
-            return await keep_silent(request)
-        case "verbreek":
-            return broken_off()
-        case "fout-na-acceptatie":
-            return _text("it was taken in, but the answer could not be made", HTTPStatus.INTERNAL_SERVER_ERROR)
-        case _:
-            return _text(asked.properties.message_id)
+    if order is not None and order.gedrag == "fout-na-acceptatie":
+        return _text("it was taken in, but the answer could not be made", HTTPStatus.INTERNAL_SERVER_ERROR)
+    wrong = await wrong_answer(request, order, status=HTTPStatus.OK)
+    return wrong or _text(asked.properties.message_id)
 
 
 @get(f"{_ROOT}/messages/unprocessed")

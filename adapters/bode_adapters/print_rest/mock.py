@@ -33,10 +33,9 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
 from bode_adapters.contract import Clock
-from bode_adapters.serving import Misbehaviour, Order, broken_off, keep_silent
+from bode_adapters.serving import AFTER_TAKING, Misbehaviour, Order, wrong_answer
 
 _MEDIA: Final = "application/vnd.api+json"
-_AFTER_TAKING: Final = ("timeout-na-acceptatie", "verbreek", "onleesbaar", "fout-na-acceptatie")
 _WORD: Final = ("onbekende-code",)
 _ON_CONFIRMING: Final = ("bevestiging-kwijt",)
 _PDF: Final = b"%PDF-"
@@ -112,7 +111,7 @@ class MockPrintApi:
     copies: Counter[UUID] = field(default_factory=Counter[UUID])
     """How often each letter was taken to be printed: more than one is what must not happen."""
     updates: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
-    misbehaviour: Misbehaviour = field(default_factory=lambda: Misbehaviour([*_AFTER_TAKING, *_WORD, *_ON_CONFIRMING]))
+    misbehaviour: Misbehaviour = field(default_factory=lambda: Misbehaviour([*AFTER_TAKING, *_WORD, *_ON_CONFIRMING]))
     numbers: count[int] = field(default_factory=lambda: count(1))
 
     def take(self, letter: UUID, attributes: Attributes) -> Letter:
@@ -174,18 +173,11 @@ async def _take(request: Request[Any, Any, Any], state: State) -> Response[bytes
     if known is not None and known.attributes.sha256Hash != document.attributes.sha256Hash:
         raise Refusal(409, "NOTIFY_INVALID_REQUEST")
     taken = known or mock.take(letter, document.attributes)
-    order = mock.misbehaviour.take(ontvangers=who, prefixes=_AFTER_TAKING)
-    match order.gedrag if order is not None else None:
-        case "timeout-na-acceptatie":
-            return await keep_silent(request)
-        case "verbreek":
-            return broken_off()
-        case "onleesbaar":
-            return Response(b"<html>", media_type="text/html", status_code=201)
-        case "fout-na-acceptatie":
-            raise Refusal(500, "NOTIFY_INTERNAL_SERVER_ERROR")
-        case _:
-            return _json(_as_resource(mock, letter, taken), status=200 if known else 201)
+    order = mock.misbehaviour.take(ontvangers=who, prefixes=AFTER_TAKING)
+    if order is not None and order.gedrag == "fout-na-acceptatie":
+        raise Refusal(500, "NOTIFY_INTERNAL_SERVER_ERROR")
+    wrong = await wrong_answer(request, order, status=201)
+    return wrong or _json(_as_resource(mock, letter, taken), status=200 if known else 201)
 
 
 @get("/letters/{letter:uuid}")

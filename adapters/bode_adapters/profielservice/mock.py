@@ -24,7 +24,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
 from bode_adapters.contract import Clock
-from bode_adapters.serving import Misbehaviour, Order, broken_off, keep_silent
+from bode_adapters.serving import Misbehaviour, Order, wrong_answer
 
 _BASE: Final = "/api/profielservice/v1"
 _Text = Annotated[str, msgspec.Meta(pattern=r"\S")]
@@ -160,18 +160,12 @@ async def _partij(request: Request[Any, Any, Any], state: State) -> Response[byt
 async def _wrong(request: Request[Any, Any, Any], order: Order) -> Response[bytes] | None:
     """Give the answer that is wrong as a whole; nothing where only what is in it is to be wrong."""
     match order.gedrag:
-        case "timeout":
-            return await keep_silent(request)
-        case "verbreek":
-            return broken_off()
-        case "onleesbaar":
-            return Response(b"<html>", media_type="text/html")
         case "verkeerd-pad":
             return Response(b"not found", media_type="text/plain", status_code=_NOTHING_HERE)
         case gedrag if gedrag.startswith("http-"):
             return _problem(order.status, "as commanded", headers=order.headers)
         case _:
-            return None
+            return await wrong_answer(request, order, status=200)
 
 
 @post(f"{_BASE}/voorkeur", status_code=201)

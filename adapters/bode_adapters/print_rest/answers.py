@@ -24,7 +24,7 @@ from bode_adapters.contract import (
     Unknown,
 )
 from bode_adapters.print_rest import wire
-from bode_adapters.printing.words import kept, status_of, why_of
+from bode_adapters.printing.words import report_of, status_of
 from bode_adapters.rest import by_status, moment_of, raw_word
 
 OTHER_CONTENT: Final = "other_content"
@@ -118,17 +118,13 @@ def report(raw: msgspec.Raw) -> LetterReport | None:
     said, at = update.attributes, moment_of(update.attributes.at)
     if at is None or not said.status or not update.id:
         return None
-    status = status_of(said.status)
-    code, reason = kept(said.status, said.reason_code or "", said.reason_text or "")
-    return LetterReport(
+    return report_of(
         key=update.id,
         letter=letter,
-        status=status,
+        word=said.status,
         at=at,
-        source=TimeSource.OTHER_SIDE,
-        code=code,
-        reason=reason,
-        why=why_of(status, said.reason_code or ""),
+        reason_code=said.reason_code or "",
+        reason_text=said.reason_text or "",
     )
 
 

@@ -24,8 +24,8 @@ from uuid import UUID
 
 import structlog
 
-from bode_adapters.contract import LetterReport, LetterStatus, ReturnReason, TimeSource
-from bode_adapters.printing.words import kept, status_of, why_of
+from bode_adapters.contract import LetterReport, LetterStatus, ReturnReason
+from bode_adapters.printing.words import report_of
 
 _SUFFIXES: Final = frozenset({".json", ".jsonl"})
 _KEY_HASH: Final = 16
@@ -135,18 +135,13 @@ def _report(key: str, line: bytes) -> LetterReport:
     word = said.get("status")
     if not isinstance(word, str) or not word or at.utcoffset() is None:
         raise UnreadableError("no status, or a time without its offset")
-    reason_code, reason_text = _text(said, "reason_code"), _text(said, "reason_text")
-    status = status_of(word)
-    code, reason = kept(word, reason_code, reason_text)
-    return LetterReport(
+    return report_of(
         key=key,
         letter=letter,
-        status=status,
+        word=word,
         at=at,
-        source=TimeSource.OTHER_SIDE,
-        code=code,
-        reason=reason,
-        why=why_of(status, reason_code),
+        reason_code=_text(said, "reason_code"),
+        reason_text=_text(said, "reason_text"),
     )
 
 

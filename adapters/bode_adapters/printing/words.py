@@ -7,9 +7,11 @@ kept as it is, and comes out as unrecognised: a person looks.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
+from uuid import UUID
 
-from bode_adapters.contract import LetterStatus, ReturnReason
+from bode_adapters.contract import LetterReport, LetterStatus, ReturnReason, TimeSource
 
 STATUSES: Final[Mapping[str, LetterStatus]] = {
     "PENDING": LetterStatus.ACCEPTED,  # known to the print service, not looked at yet: no more than we know ourselves
@@ -51,17 +53,35 @@ def status_of(word: str) -> LetterStatus:
     return STATUSES.get(word, LetterStatus.UNRECOGNISED)
 
 
-def why_of(status: LetterStatus, reason_code: str) -> ReturnReason | None:
+def _why(status: LetterStatus, reason_code: str) -> ReturnReason | None:
     """Give why a letter came back; nothing for a letter that did not."""
     if status is not LetterStatus.RETURNED:
         return None
     return RETURN_REASONS.get(reason_code, ReturnReason.UNRECOGNISED) if reason_code else ReturnReason.NOT_GIVEN
 
 
-def kept(code: str, reason_code: str, reason_text: str) -> tuple[str, str]:
+def _kept(code: str, reason_code: str, reason_text: str) -> tuple[str, str]:
     """Give the status and the reason as they are kept: storable, and not longer than a record has room for."""
     reason = " ".join(part for part in (reason_code, reason_text) if part)
     return _storable(code)[:LONGEST_CODE], _storable(reason)[:LONGEST_REASON]
+
+
+def report_of(
+    *, key: str, letter: UUID, word: str, at: datetime, reason_code: str = "", reason_text: str = ""
+) -> LetterReport:
+    """Make a report of the print service's own word, time and reason."""
+    status = status_of(word)
+    code, reason = _kept(word, reason_code, reason_text)
+    return LetterReport(
+        key=key,
+        letter=letter,
+        status=status,
+        at=at,
+        source=TimeSource.OTHER_SIDE,
+        code=code,
+        reason=reason,
+        why=_why(status, reason_code),
+    )
 
 
 def _storable(text: str) -> str:

@@ -158,21 +158,8 @@ def _placed(story: Story, placement: Placement, event: ev.Placed) -> None:
             code=event.code,
         )
     )
-    story.sent(Sending(placement.channel, part, event.at, event.source))
-    story.fact(
-        # An SMTP 250 is a relay to a system that is no registered delivery service, never a hand-over (L10).
-        "ContentConsignment" if _is_box(story, placement) else "RelayToNonERDS",
-        "L6",
-        "L10",
-        part=part,
-        at=event.at,
-        source=event.source,
-        receipt=event.receipt,
-        code=event.code,
-        stage=event.stage,
-        already=event.already,
-        more=story.legal_facts(),
-    )
+    # An SMTP 250 is a relay to a system that is no registered delivery service, never a hand-over (L10).
+    _sent(story, "ContentConsignment" if _is_box(story, placement) else "RelayToNonERDS", event)
     arrange_notices(story)
     _plan_reading(story, placement.channel)
 
@@ -232,11 +219,17 @@ def _was_there_before(placement: Placement, event: ev.Placed) -> bool:
 
 def _placed_earlier(story: Story, placement: Placement, event: ev.Placed) -> None:
     """L10: the call that placed it reports after a repeat of it that found it there: the first moment counts."""
-    part = placement_part(placement.channel)
     story.put(replace(placement, placed_at=event.at, code=event.code))
-    story.sent(Sending(placement.channel, part, event.at, event.source))
+    _sent(story, "ContentConsignment", event)
+    bring_forward(story, placement.channel)
+
+
+def _sent(story: Story, name: str, event: ev.Placed) -> None:
+    """L8, L10: a sending, and the fact of it with the legal time as it is now."""
+    part = placement_part(event.channel)
+    story.sent(Sending(event.channel, part, event.at, event.source))
     story.fact(
-        "ContentConsignment",
+        name,
         "L6",
         "L10",
         part=part,
@@ -245,10 +238,9 @@ def _placed_earlier(story: Story, placement: Placement, event: ev.Placed) -> Non
         receipt=event.receipt,
         code=event.code,
         stage=event.stage,
-        already=False,
+        already=event.already,
         more=story.legal_facts(),
     )
-    bring_forward(story, placement.channel)
 
 
 def _pending(story: Story, placement: Placement, event: ev.PlacementPending) -> None:

@@ -164,87 +164,79 @@ class Calls:
     # ---- boxes and carriers --------------------------------------------------------------------------------------
 
     async def _check(self, lane: str, work: list[Work], outcome: Outcome) -> None:
-        by_sender: dict[str, list[Work]] = {}
-        for item in work:
-            by_sender.setdefault(item.message.sender, []).append(item)
-        groups = [group for items in by_sender.values() for group in _batched(items, self._parts.bulk(lane))]
-        for items, found in zip(
-            groups, await asyncio.gather(*(self._ask(lane, group) for group in groups)), strict=True
-        ):
-            outcome.events += [
-                (item.leased, ev.ReachabilityChecked(lane, said.reachable, said.checked_at, said.code))
-                for item, said in zip(items, found, strict=True)
-            ]
+        groups = list(self._by_sender(lane, work))
+        found = await asyncio.gather(*(self._reachable(lane, group) for group in groups))
+        outcome.events += [
+            (item.leased, ev.ReachabilityChecked(lane, said.reachable, said.checked_at, said.code))
+            for item, said in zip(chain(*groups), chain(*found), strict=True)
+        ]
 
-    async def _ask(self, lane: str, items: Sequence[Work]) -> Sequence[contract.Reachability]:
-        """Ask who is reachable; a question that failed, in whatever way, is asked again later."""
-        sender = _sender(self._parts.organisations[items[0].message.sender])
-        who = [_identifier(item.message) for item in items]
-        try:
-            async with asyncio.timeout(self._limit):
-                found = await self._parts.boxes[lane].check(addressees=who, sender=sender)
-            code = "adapter_miscounted" if len(found) != len(who) else ""
-        except Exception as error:  # noqa: BLE001 - as for any call
-            found, code = (), type(error).__name__
-        if code:
-            log.error("call.raised", lane=lane, action=Action.CHECK, items=len(who), error=code)
-            return [contract.Reachability(None, self._parts.clock.now(), code)] * len(who)
-        return found
+    async def _reachable(self, lane: str, items: Sequence[Work]) -> Sequence[contract.Reachability]:
+        sender, who = _sender(self._parts.organisations[items[0].message.sender]), _identifiers(items)
+        found, code = await self._asked(
+            lane, Action.CHECK, len(items), lambda: self._parts.boxes[lane].check(addressees=who, sender=sender)
+        )
+        return found if not code else [contract.Reachability(None, self._parts.clock.now(), code)] * len(items)
 
     async def _ask_profile(self, lane: str, work: list[Work], outcome: Outcome) -> None:
-        by_sender: dict[str, list[Work]] = {}
-        for item in work:
-            by_sender.setdefault(item.message.sender, []).append(item)
-        groups = [group for items in by_sender.values() for group in _batched(items, self._parts.bulk(lane))]
+        groups = list(self._by_sender(lane, work))
         found = await asyncio.gather(*(self._profiles(lane, group) for group in groups))
         given = self._profile_guard.weigh(list(chain(*found)))
         outcome.events += [
-            (item.leased, answers.of_profile(answer))
-            for item, answer in zip((item for group in groups for item in group), given, strict=True)
+            (item.leased, answers.of_profile(answer)) for item, answer in zip(chain(*groups), given, strict=True)
         ]
 
     async def _profiles(self, lane: str, items: Sequence[Work]) -> Sequence[contract.ProfileAnswer]:
-        """Ask what addressees said; a question that failed, in whatever way, is asked again later."""
         sender, service = _sender(self._parts.organisations[items[0].message.sender]), self._parts.profile
         if service is None:
             # It was taken out of the configuration while messages waited for it.
             return [contract.Unavailable("not_configured")] * len(items)
-        try:
-            async with asyncio.timeout(self._limit):
-                found = await service.profiles(addressees=[_identifier(item.message) for item in items], sender=sender)
-            code = "adapter_miscounted" if len(found) != len(items) else ""
-        except Exception as error:  # noqa: BLE001 - as for any call
-            found, code = (), type(error).__name__
-        if code:
-            log.error("call.raised", lane=lane, action=Action.PROFILE, items=len(items), error=code)
-            return [contract.Unavailable(code)] * len(items)
-        return found
+        who = _identifiers(items)
+        found, code = await self._asked(
+            lane, Action.PROFILE, len(items), lambda: service.profiles(addressees=who, sender=sender)
+        )
+        return found if not code else [contract.Unavailable(code)] * len(items)
 
     async def _read(self, lane: str, work: list[Work], outcome: Outcome) -> None:
         groups = list(_batched(work, self._parts.bulk(lane)))
-        found = await asyncio.gather(*(self._ask_readings(lane, group) for group in groups))
-        for item, reading in zip((item for group in groups for item in group), chain(*found), strict=True):
+        found = await asyncio.gather(*(self._readings(lane, group) for group in groups))
+        for item, reading in zip(chain(*groups), chain(*found), strict=True):
             outcome.events.append((item.leased, answers.of_reading(lane, reading)))
 
-    async def _ask_readings(self, lane: str, items: Sequence[Work]) -> Sequence[contract.Reading]:
-        """Ask what was opened; a question that failed, in whatever way, is asked again later."""
+    async def _readings(self, lane: str, items: Sequence[Work]) -> Sequence[contract.Reading]:
         box = self._parts.boxes[lane]
-        asked = [self._box_message(lane, item) for item in items]
-        code, found = "not_offered", list[contract.Reading]()
-        if isinstance(box, contract.TellsReading):
-            try:
-                async with asyncio.timeout(self._limit):
-                    found = list(await box.readings(messages=asked))
-                code = "adapter_miscounted"
-            except Exception as error:  # noqa: BLE001 - as for any call
-                code = type(error).__name__
-        if len(found) != len(items):
-            log.error("call.raised", lane=lane, action=Action.READ, items=len(items), error=code)
+        if not isinstance(box, contract.TellsReading):
+            log.error("call.raised", lane=lane, action=Action.READ, items=len(items), error="not_offered")
+            return [contract.Reading(None, code="not_offered")] * len(items)
+        messages = [self._box_message(lane, item) for item in items]
+        found, code = await self._asked(lane, Action.READ, len(items), lambda: box.readings(messages=messages))
+        if code:
             return [contract.Reading(None, code=code)] * len(items)
         silent = Counter(reading.code for reading in found if reading.opened is None)
         if silent:
             log.warning("reading.not_told", lane=lane, codes=dict(silent))
         return found
+
+    async def _asked(
+        self, lane: str, action: Action, count: int, ask: Callable[[], Awaitable[Sequence[_Item]]]
+    ) -> tuple[Sequence[_Item], str]:
+        """Put a question about so many items: what was said, or why nothing was. It is asked again later then."""
+        try:
+            async with asyncio.timeout(self._limit):
+                found = list(await ask())
+            code = "adapter_miscounted" if len(found) != count else ""
+        except Exception as error:  # noqa: BLE001 - as for any call
+            found, code = [], type(error).__name__
+        if code:
+            log.error("call.raised", lane=lane, action=action, items=count, error=code)
+        return found, code
+
+    def _by_sender(self, lane: str, work: Sequence[Work]) -> Iterator[Sequence[Work]]:
+        """Put together what one question may be about: of one sender, and no more than it may hold."""
+        by_sender: dict[str, list[Work]] = {}
+        for item in work:
+            by_sender.setdefault(item.message.sender, []).append(item)
+        return (group for items in by_sender.values() for group in _batched(items, self._parts.bulk(lane)))
 
     async def _place(self, lane: str, action: Action, work: list[Work], outcome: Outcome) -> None:
         box = self._parts.boxes[lane]
@@ -254,7 +246,7 @@ class Calls:
         messages = [[self._box_message(lane, item) for item in group] for group in groups]
         given = await self._in_calls(lane, action, messages, lambda items: call(messages=items), until=outcome.until)
         by_mail = self._parts.policy.channels[lane].kind is ChannelKind.EMAIL
-        for item, answer in zip((item for group in groups for item in group), given, strict=True):
+        for item, answer in zip(chain(*groups), given, strict=True):
             leased = item.leased
             answers.note_unrecognised(lane, answer)
             if by_mail and (email := item.message.notice.email) is not None:
@@ -524,6 +516,10 @@ def _fault(answer: contract.Answer) -> str | None:
 
 def _sender(organisation: Organisation) -> contract.Sender:
     return contract.Sender(organisation.oin, organisation.name, organisation.email, organisation.box_types)
+
+
+def _identifiers(items: Sequence[Work]) -> list[contract.Identifier]:
+    return [_identifier(item.message) for item in items]
 
 
 def _identifier(message: Message) -> contract.Identifier:

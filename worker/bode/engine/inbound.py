@@ -151,7 +151,8 @@ class Inbound:
 
     async def _hint(self, found: BounceMail) -> UUID | None:
         """Give the message that a bounce without a token seems to be about, by the Message-ID of the returned mail."""
-        bounced = any(item.classification.verdict is not Verdict.NOT_A_BOUNCE for item in found.recipients)
+        if all(item.classification.verdict is Verdict.NOT_A_BOUNCE for item in found.recipients):
+            return None
         try:
             item = UUID((found.message_id or "").partition("@")[0])
         except ValueError:
@@ -160,7 +161,7 @@ class Inbound:
         table = tables.message.c
         async with self._parts.database.read() as connection:
             known = await connection.execute(sa.select(table.id).where(table.id.in_(candidates)).limit(1))
-            return known.scalar_one_or_none() if bounced else None
+            return known.scalar_one_or_none()
 
     async def match(self, key: str, message_id: UUID, *, by: str, reason: str) -> str:
         """Match a mail that nothing followed from to the message it is about, by hand; tells what became of it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -32,7 +32,7 @@ from bode_ops.commands.base import (
     with_application,
 )
 from bode_ops.commands.evidence_keys import the_evidence
-from bode_ops.story import article, labels, summary, timeline, when
+from bode_ops.story import Summary, article, labels, summary, timeline, when
 
 _PATIENCE_SECONDS = 30.0
 _CLOCKS = {"other_side": "klok van de ontvangende dienst", "our_clock": "klok van de afzender"}
@@ -71,41 +71,22 @@ def export(
         if seen is None:
             raise UsageError(f"there is no message with reference {reference!r}")
         _, delivery, _ = seen
-        policy, now = application.parts.policy, application.clock.now()
+        parts, now = application.parts, application.clock.now()
         composer = CopyComposer(config_folder() / "extracts")
+        sender = parts.organisations.get(known.organisation)
+        facts = () if events else _facts(summary(known, delivery, parts.policy, now=now))
 
         def pdf(chosen: Sequence[StoredEvent], count: int) -> bytes:
-            said = summary(known, delivery, policy, now=now)
-            facts = [Fact("Verzonden", said.sent.text, said.sent.why)]
-            if said.term is not None:
-                facts.append(Fact("Laatste dag", said.term.text, said.term.why))
-            facts += [Fact(f"Kanaal {item.label}", item.said.text, item.said.why) for item in said.channels]
-            facts += [Fact(f"Kennisgeving {item.label}", item.said.text, item.said.why) for item in said.clocks]
-            facts += [Fact(item.title, item.said.text, item.said.why) for item in said.letters]
-            if said.opened is not None:
-                facts.append(Fact("Geopend", said.opened.text, said.opened.why))
-            lines = timeline(chosen, channels=labels(policy))
             return composer.compose(
                 CopyFacts(
-                    organisation=application.parts.organisations[known.organisation].name
-                    if known.organisation in application.parts.organisations
-                    else known.organisation,
+                    organisation=sender.name if sender is not None else known.organisation,
                     reference=known.reference,
                     message=str(known.id),
                     issued=when(now),
                     log=settings.origin,
-                    entries=[
-                        Entry(
-                            when(line.at),
-                            line.title,
-                            line.detail,
-                            tuple(article(row) for row in line.law),
-                            _CLOCKS.get(event.source, event.source),
-                        )
-                        for line, event in zip(lines, chosen, strict=True)
-                    ],
+                    entries=_entries(chosen, labels(parts.policy)),
                     closed=count - len(chosen),
-                    facts=() if events else facts,
+                    facts=facts,
                 )
             )
 
@@ -121,6 +102,32 @@ def export(
     path = out or Path(f"afschrift-{''.join(sign if sign.isalnum() or sign in '-_.' else '_' for sign in name)}.zip")
     path.write_bytes(content)
     console.print(f"wrote {path}: check it with 'bode evidence verify {path} --key KEY'", markup=False)
+
+
+def _facts(said: Summary) -> list[Fact]:
+    """Give the facts that a judgement turns on (L11)."""
+    facts = [Fact("Verzonden", said.sent.text, said.sent.why)]
+    if said.term is not None:
+        facts.append(Fact("Laatste dag", said.term.text, said.term.why))
+    facts += [Fact(f"Kanaal {item.label}", item.said.text, item.said.why) for item in said.channels]
+    facts += [Fact(f"Kennisgeving {item.label}", item.said.text, item.said.why) for item in said.clocks]
+    facts += [Fact(item.title, item.said.text, item.said.why) for item in said.letters]
+    if said.opened is not None:
+        facts.append(Fact("Geopend", said.opened.text, said.opened.why))
+    return facts
+
+
+def _entries(events: Sequence[StoredEvent], channels: Mapping[str, str]) -> list[Entry]:
+    return [
+        Entry(
+            when(line.at),
+            line.title,
+            line.detail,
+            tuple(article(row) for row in line.law),
+            _CLOCKS.get(event.source, event.source),
+        )
+        for line, event in zip(timeline(events, channels=channels), events, strict=True)
+    ]
 
 
 async def _covered(application: Application, checkpoints: Checkpoints, copies: Copies, issued: Issued) -> bytes:
@@ -158,10 +165,7 @@ def hold(
     reference: str, /, *, reason: Reason, by: By | None = None, organisation: str | None = None, config: Config = None
 ) -> None:
     """Keep a message's data for a case at law: it cannot be erased until it is released."""
-    why = a_reason(reason)
-    changed = _on_message(
-        reference, organisation, config, lambda copies, one: copies.hold(one, by=by or me(), reason=why, on=True)
-    )
+    changed = _hold(reference, reason, by, organisation, config, on=True)
     console.print(f"{reference}: {'wordt bewaard' if changed else 'werd al bewaard'}", markup=False)
 
 
@@ -169,11 +173,17 @@ def release(
     reference: str, /, *, reason: Reason, by: By | None = None, organisation: str | None = None, config: Config = None
 ) -> None:
     """Release a message that was held for a case at law."""
-    why = a_reason(reason)
-    changed = _on_message(
-        reference, organisation, config, lambda copies, one: copies.hold(one, by=by or me(), reason=why, on=False)
-    )
+    changed = _hold(reference, reason, by, organisation, config, on=False)
     console.print(f"{reference}: {'losgelaten' if changed else 'werd niet bewaard'}", markup=False)
+
+
+def _hold(
+    reference: str, reason: str, by: str | None, organisation: str | None, config: Path | None, *, on: bool
+) -> bool:
+    why = a_reason(reason)
+    return _on_message(
+        reference, organisation, config, lambda copies, one: copies.hold(one, by=by or me(), reason=why, on=on)
+    )
 
 
 def _on_message(

@@ -16,7 +16,7 @@ from bode.domain.decision import Detail, Fact
 from bode.domain.parts import DeliveryState
 from bode.domain.policy import Policy
 from bode.evidence.extract import Closed, Draft, Open, build
-from bode.evidence.statement import ISSUED, Inclusion
+from bode.evidence.statement import ISSUED
 from bode.store import evidence_log, tables
 from bode.store.database import Database
 from bode.store.events import StoredEvent, of_message
@@ -137,7 +137,7 @@ class Copies:
         return build(
             issued.draft,
             issued=issued.envelope,
-            inclusions=[Inclusion(one.seq, one.position, one.proof) for one in proven],
+            inclusions=proven,
             checkpoint=checkpoint.note.encode(),
             cosignatures=checkpoint.attestations.get("witness", b""),
             timestamp=checkpoint.attestations.get("timestamp", b""),

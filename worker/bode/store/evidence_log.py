@@ -30,6 +30,7 @@ from bode.evidence.merkle import (
     prove_inclusion,
     read_edge,
 )
+from bode.evidence.statement import Inclusion
 from bode.store import tables
 
 BATCH = 4096
@@ -166,15 +167,6 @@ class Checkpoint:
     published_at: datetime
     attestations: Mapping[str, bytes]
     """By kind: a time stamp's token, a witness's signature line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Inclusion:
-    """Where an event stands in the log, and the proof of it against a checkpoint."""
-
-    seq: int
-    position: int
-    proof: Sequence[bytes]
 
 
 class NotCoveredError(Exception):

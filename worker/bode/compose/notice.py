@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from bode.domain.message import Nature, Term
 from bode.domain.terms import Duration, legal_day, utc
 
 _SUBJECT, _TEXT, _HTML = "onderwerp.txt.j2", "kennisgeving.txt.j2", "kennisgeving.html.j2"
+_MOST_KEPT = 256
+"""Texts kept to be used again: each some kilobytes, and a run has a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +70,21 @@ class NoticeComposer:
             auto_reload=False,
         )
         self._subject, self._text, self._html = (self._compiled(name) for name in sources)
+        self._written = lru_cache(_MOST_KEPT)(self._write)
         for facts in _SAMPLES:
             for template in (self._subject, self._text, self._html):
                 self._try(template, facts)
 
     def compose(self, facts: NoticeFacts) -> NoticeText:
-        """Write the notice. Raises `ValueError` for a box address that is no plain address, or a time without zone."""
+        """Write the notice. Raises `ValueError` for a box address that is no plain address, or a time without zone.
+
+        A run of one kind of decision says the same to everybody: its text is written once. Of the moment only the day
+        is told, so the facts are compared by their day.
+        """
+        day = legal_day(utc(facts.accessible_at))
+        return self._written(replace(facts, accessible_at=datetime(day.year, day.month, day.day, 12, tzinfo=UTC)))
+
+    def _write(self, facts: NoticeFacts) -> NoticeText:
         words = _words(facts)
         subject = one_line(self._subject.render(words))
         text = self._text.render(words)

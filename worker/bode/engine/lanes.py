@@ -133,8 +133,10 @@ class Lanes:
         CALL_SECONDS.labels(lane).observe(called - started)
         RECORD_SECONDS.labels(lane).observe(finished - called)
         tally = Tally(type(event).__name__ for _, event in outcome.events)
-        for step, event in outcome.events:
-            OUTCOMES.labels(lane, step.action, type(event).__name__).inc()
+        for (action, name), count in Tally(
+            (step.action, type(event).__name__) for step, event in outcome.events
+        ).items():
+            OUTCOMES.labels(lane, action, name).inc(count)
         log.info(
             "lane.chunk",
             lane=lane,

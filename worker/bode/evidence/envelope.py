@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import cast
 from uuid import UUID
 
 import rfc8785
@@ -39,8 +41,31 @@ class Sealed:
 
 
 def canonical(value: Mapping[str, object]) -> bytes:
-    """Write a JSON object in its one canonical form (RFC 8785)."""
+    """Write a JSON object in its one canonical form (RFC 8785).
+
+    Of what has only ASCII text and small whole numbers, the standard library's compact, sorted JSON *is* that form, at
+    a fifth of the cost; everything else goes the library's way, which also refuses what has no such form.
+    """
+    if _is_simple(value):
+        return _compact(value).encode()
     return rfc8785.dumps(value)  # type: ignore[arg-type]  # its type is recursive and closed; the values here are JSON
+
+
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+_SAFE_INTEGER = 2**53 - 1
+
+
+def _is_simple(value: object) -> bool:
+    if value is None or isinstance(value, bool):
+        return True
+    if type(value) is str:
+        return value.isascii()
+    if type(value) is int:
+        return -_SAFE_INTEGER <= value <= _SAFE_INTEGER
+    if isinstance(value, dict):
+        plain = cast("dict[object, object]", value)
+        return all(type(key) is str and key.isascii() and _is_simple(item) for key, item in plain.items())
+    return isinstance(value, (list, tuple)) and all(map(_is_simple, cast("Sequence[object]", value)))
 
 
 def timestamp(moment: datetime) -> str:

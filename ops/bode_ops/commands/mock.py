@@ -19,6 +19,7 @@ from typing import Annotated, Any, assert_never
 from uuid import UUID
 
 import httpx
+import msgspec
 from cyclopts import App, Parameter
 from litestar import Litestar
 
@@ -329,11 +330,9 @@ def _orders(script: Path | None) -> list[_Line]:
         if not line.strip():
             continue
         try:
-            order = json.loads(line)
-        except ValueError:
-            order = None
-        if not isinstance(order, dict):
-            raise UsageError(f"{script}:{number}: is no JSON object")
+            order = msgspec.json.decode(line, type=dict[str, Any])
+        except msgspec.MsgspecError:
+            raise UsageError(f"{script}:{number}: is no JSON object") from None
         lines.append(_Line(f"{script}:{number}", order))
     return lines
 

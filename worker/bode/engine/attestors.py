@@ -81,7 +81,7 @@ class Witness:
 
 
 async def _post(client: httpx.AsyncClient | None, url: str, body: bytes, kind: str) -> httpx.Response:
-    """Post, and give an answer of a size that can be one: reading stops where it is longer. Raises `AttestationError`."""
+    """Post, and give an answer of a size that can be one: reading stops beyond it. Raises `AttestationError`."""
     if client is None:
         async with httpx.AsyncClient(timeout=_TIMEOUT) as own:
             return await _post(own, url, body, kind)

@@ -19,19 +19,23 @@ LOOPBACK: Final = "127.0.0.1"
 
 
 @asynccontextmanager
-async def serve(app: Any, *, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncGenerator[str]:
-    """Serve an ASGI app on 127.0.0.1 in the running loop and give its address; port 0 takes a free one.
+async def serve(
+    app: Any, *, port: int = 0, host: str = LOOPBACK, tls: ssl.SSLContext | None = None
+) -> AsyncGenerator[str]:
+    """Serve an ASGI app in the running loop and give its address; port 0 takes a free one.
 
-    With `tls` the address is https, at the name that certificates have for this machine: localhost.
+    `host` is an address of this machine: what it does not have raises `OSError`, as a port that is taken does. With
+    `tls` the address is https, at the name that certificates have for this machine: localhost.
 
     uvicorn's own `serve` would take SIGINT and SIGTERM from whoever embeds this, so its parts are called here. Its own
     `shutdown` always waits a tenth of a second for clients that are gone already, so stopping is done here as well: at
     once, answers under way are cut off.
     """
     # With the protocol named, asyncio switches Nagle's delay off: 40 ms less for every answer.
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((LOOPBACK, port))
+        listener.bind((host, port))
         config = uvicorn.Config(app, log_config=None, log_level="critical", access_log=False, ws="none")
         config.load()
         config.ssl = tls
@@ -40,7 +44,8 @@ async def serve(app: Any, *, port: int = 0, tls: ssl.SSLContext | None = None) -
         await server.startup(sockets=[listener])
         ticking = asyncio.create_task(server.main_loop())
         try:
-            address = f"http://{LOOPBACK}" if tls is None else "https://localhost"
+            name = f"[{host}]" if ":" in host else host
+            address = f"http://{name}" if tls is None else "https://localhost"
             yield f"{address}:{listener.getsockname()[1]}"
         finally:
             ticking.cancel()

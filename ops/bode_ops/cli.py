@@ -31,6 +31,7 @@ from bode.store import events, steps, tables
 from bode.store.database import SchemaError
 from bode.store.harden import HardenError, harden, hardening
 from bode.store.record import read_deliveries
+from bode.store.staff import StaffAct, read_acts, record_act
 from bode.store.vault import KeyFileError, VaultError
 from bode_ops import assembly
 from bode_ops.assembly import Application
@@ -58,6 +59,7 @@ from bode_ops.commands.evidence import evidence_app
 from bode_ops.commands.evidence_audit import audit, republish
 from bode_ops.commands.evidence_keys import keys_evidence_app
 from bode_ops.commands.keys import keys_app
+from bode_ops.commands.mock import mock_app
 from bode_ops.demo.command import demo
 from bode_ops.demo.processes import DemoError
 from bode_ops.run import Role
@@ -80,7 +82,7 @@ keys_app.command(keys_evidence_app)
 evidence_app.command(audit, name="audit")
 evidence_app.command(republish, name="republish")
 evidence_copies.register(evidence_app)
-for sub in (lane_app, policy_app, config_app, db_app, keys_app, bounce_app, evidence_app):
+for sub in (lane_app, policy_app, config_app, db_app, keys_app, bounce_app, evidence_app, mock_app):
     app.command(sub)
 app.command(demo)
 app.command(simulate)
@@ -273,22 +275,44 @@ def lane_stop(name: str, /, *, reason: Reason, by: By | None = None, config: Con
         _known_lane(application, name)
         async with application.database.write() as connection:
             await steps.ensure_lanes(connection, application.parts.lanes)
-            now = application.clock.now()
-            return await steps.stop_lane(connection, name, reason=why, by=by or me(), now=now)
+            now, who = application.clock.now(), by or me()
+            stopped = await steps.stop_lane(connection, name, reason=why, by=who, now=now)
+            if stopped:
+                await record_act(connection, StaffAct(now, who, "lane_stopped", name, why))
+            return stopped
 
     console.print(f"lane {name}: {'stopped' if with_application(config, work) else 'was stopped already'}")
 
 
 @lane_app.command(name="start")
-def lane_start(name: str, /, *, by: By | None = None, config: Config = None) -> None:
+def lane_start(name: str, /, *, reason: Reason | None = None, by: By | None = None, config: Config = None) -> None:
     """Start a stopped lane: what waits in it is sent, most urgent first."""
+    why = a_reason(reason) if reason is not None else None
 
     async def work(application: Application) -> bool:
         _known_lane(application, name)
         async with application.database.write() as connection:
-            return await steps.start_lane(connection, name, by=by or me())
+            who = by or me()
+            started = await steps.start_lane(connection, name, by=who)
+            if started:
+                await record_act(connection, StaffAct(application.clock.now(), who, "lane_started", name, why))
+            return started
 
     console.print(f"lane {name}: {'started' if with_application(config, work) else 'was running already'}")
+
+
+@lane_app.command(name="acts")
+def lane_acts(*, most: Annotated[int, Parameter(help="How many, newest first.")] = 50, config: Config = None) -> None:
+    """List who stopped and started lanes, and why; nobody can change or remove it."""
+
+    async def work(application: Application) -> Sequence[StaffAct]:
+        async with application.database.read() as connection:
+            return await read_acts(connection, most=most)
+
+    table = Table("at", "lane", "act", "by", "reason")
+    for act in with_application(config, work):
+        table.add_row(f"{act.at:%Y-%m-%d %H:%M}Z", act.subject, act.act, act.who, act.reason or "")
+    console.print(table if table.row_count else "nothing")
 
 
 def _known_lane(application: Application, name: str) -> None:

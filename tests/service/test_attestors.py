@@ -6,6 +6,7 @@ import subprocess
 
 import httpx
 import pytest
+import sqlalchemy as sa
 import structlog
 from cryptography import x509
 
@@ -204,3 +205,29 @@ async def test_a_time_stamp_under_another_root_or_of_another_question_is_not_kep
     with pytest.raises(AttestationError, match=r"evidence\.tsa"):
         await log.attest(TimestampAuthority("https://tsa.example", [authority.root], client=client))
     assert await app.rows(tables.evidence_attestation) == []
+
+
+@pytest.mark.parametrize("status", [200, 404])
+async def test_an_answer_without_end_is_read_no_further_than_it_could_be_one(status, app, log, many_events):
+    given = 0
+
+    async def endless():
+        nonlocal given
+        while given < 10_000_000:
+            given += 4096
+            yield b"x" * 4096
+
+    witness = FakeWitness(log._key.verifier)
+    client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(status, content=endless())))
+    attestor = Witness("https://getuige.example", witness.key.verifier, client=client)
+    await grow(app, log, many_events, 1)
+    async with app.database.read() as connection:
+        note = (await connection.execute(sa.select(tables.evidence_checkpoint.c.note))).scalar_one().encode()
+
+    async def prove(old):
+        assert old == 0
+        return []
+
+    with pytest.raises(AttestationError, match="longer than any attestation"):
+        await attestor.attest(note, open_checkpoint(note, [log._key.verifier]).checkpoint, prove)
+    assert given <= 16 * 4096 + 4096 * 2

@@ -185,7 +185,9 @@ def _tomorrow() -> str:
 
 COMMANDS = [
     *("run", "enqueue", "status", "cancel", "retry", "letter", "stop-letter", "handled", "demo"),
-    *("lane", "lane list", "lane stop", "lane start", "policy", "policy show", "config", "config check"),
+    *("lane", "lane list", "lane stop", "lane start", "lane acts", "policy", "policy show", "config", "config check"),
+    *("mock", "mock mijnoverheid", "mock ebms", "mock mijndomein", "mock bedrijven", "mock profielservice"),
+    *("mock smtp", "mock print"),
     *("db", "db upgrade", "keys", "keys init", "keys intake", "keys api"),
     *("evidence", "evidence verify", "evidence audit", "evidence republish", "evidence export"),
     *("evidence erase", "evidence hold", "evidence release"),
@@ -404,6 +406,11 @@ def test_lanes_are_listed_stopped_and_started(bode):
     assert "j.jansen" in listed
     assert bode("lane", "start", "print").out == "lane print: started\n"
     assert bode("lane", "start", "print").out == "lane print: was running already\n"
+    # Each act is written down once, and what changed nothing is none.
+    acts = [[cell.strip() for cell in line.split("│")[2:6]] for line in bode("lane", "acts").out.splitlines()]
+    done = [act for act in acts if act and act[0] == "print"]
+    assert [act[1] for act in done] == ["lane_started", "lane_stopped"]
+    assert done[1][2:] == ["j.jansen", "Printer stuk"]
     told = bode("lane", "stop", "fax", "--reason", "Zomaar")
     assert told.code == 2
     assert "mijnoverheid" in told.err

@@ -10,8 +10,12 @@ from sqlalchemy.exc import IntegrityError
 from bode.store import tables
 from bode.store.database import Database
 from bode.store.evidence_log import sequence
+from bode.store.staff import StaffAct, record_act
 
-ADDED_TO_ONLY = ("event", "evidence_leaf", "evidence_tile", "evidence_checkpoint", "evidence_attestation")
+ADDED_TO_ONLY = (
+    *("event", "evidence_leaf", "evidence_tile", "evidence_checkpoint", "evidence_attestation"),
+    "staff_act",
+)
 
 
 @asynccontextmanager
@@ -31,6 +35,7 @@ async def full(app, many_events):
         await connection.execute(sa.insert(tables.evidence_checkpoint), row)
         said = {"origin": "test/log", "size": 300, "kind": "witness", "content": b"", "received_at": app.clock.now()}
         await connection.execute(sa.insert(tables.evidence_attestation), said)
+        await record_act(connection, StaffAct(app.clock.now(), "Anna", "lane_stopped", "print", "storing"))
     for table in ADDED_TO_ONLY:
         assert await app.rows(tables.metadata.tables[table]), table
     return app

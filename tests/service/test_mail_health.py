@@ -279,3 +279,5 @@ async def test_a_stray_bounce_is_matched_by_hand(app):
     assert await notice(app, message) is N.UNDELIVERABLE
     (event,) = await app.named(message, "bounce.received")
     assert event.detail["matched_by"] == "Anna"
+    (act,) = await app.named(message, "staff.action")
+    assert act.detail == {"act": "bounce_matched", "by": "Anna", "reason": "zelfde adres"}

@@ -672,6 +672,8 @@ def _staff(scene: _Scene) -> _Told:
             return _Told(f"{by} bevestigt dat dit e-mailadres niet werkt", sentences(why, scene.follows()), Kind.PERSON)
         case "burst_rejected":
             return _Told(f"{by} laat de kennisgeving nog eens versturen", sentences(why, scene.follows()), Kind.PERSON)
+        case "bounce_matched":
+            return _Told(f"{by} zegt dat deze teruggekomen mail over dit bericht gaat", why, Kind.PERSON)
         case "legal_hold":
             return _Told(f"{by} bewaart de gegevens voor een rechtszaak", why, Kind.PERSON)
         case "legal_hold_released":

@@ -243,6 +243,10 @@ class Story:
             moved=moved,
             sealed={"diagnostic": bounce.diagnostic} if bounce.diagnostic else {},
         )
+        if bounce.matched_by is not None:
+            # That this report is about this message is the word of a person, and so an act of theirs.
+            by, why = bounce.matched_by, bounce.matched_why
+            self.fact("staff.action", "L7", "L9", part=part, act="bounce_matched", by=by, reason=why)
 
     def alarm(self, kind: AlarmKind, lane: str, code: str, *, stop: bool = False) -> None:
         self._alarms.append(Alarm(kind, lane, code, stop))

@@ -81,14 +81,19 @@ class Witness:
 
 
 async def _post(client: httpx.AsyncClient | None, url: str, body: bytes, kind: str) -> httpx.Response:
-    """Post, and give an answer of a size that can be one. Raises `AttestationError`."""
+    """Post, and give an answer of a size that can be one: reading stops beyond it. Raises `AttestationError`."""
     if client is None:
         async with httpx.AsyncClient(timeout=_TIMEOUT) as own:
             return await _post(own, url, body, kind)
+    headers = {"Content-Type": kind, "Accept-Encoding": "identity"}
     try:
-        answer = await client.post(url, content=body, headers={"Content-Type": kind})
+        async with client.stream("POST", url, content=body, headers=headers) as answer:
+            content = bytearray()
+            async for part in answer.aiter_bytes():
+                content += part
+                if len(content) > _MOST_BYTES:
+                    raise AttestationError("the answer is longer than any attestation")
     except httpx.HTTPError as error:
         raise AttestationError(f"cannot be reached ({type(error).__name__})") from error
-    if len(answer.content) > _MOST_BYTES:
-        raise AttestationError("the answer is longer than any attestation")
-    return answer
+    # What was unpacked must not be unpacked again.
+    return httpx.Response(answer.status_code, content=bytes(content))

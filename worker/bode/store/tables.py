@@ -310,6 +310,20 @@ lane = sa.Table(
     _column("backoff_seconds", sa.Integer, nullable=True),
 )
 
+# What people did that is about no message, as stopping a lane; about a message it is an event staff.action. Triggers
+# keep it as it is.
+staff_act = sa.Table(
+    "staff_act",
+    metadata,
+    sa.Column("id", _big_id, primary_key=True, autoincrement=True),
+    _column("at", UtcDateTime),
+    _column("who", sa.String(64)),
+    _column("act", sa.String(24)),
+    _column("subject", sa.String(64)),
+    _column("reason", sa.String(200), nullable=True),
+    sqlite_autoincrement=True,
+)
+
 # ---- what is known of mail: failing addresses, and whether a provider or a sender has a problem of its own ----------
 
 failing_address = sa.Table(

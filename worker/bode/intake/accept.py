@@ -144,10 +144,15 @@ class Intake:
         self._limits = limits or DocumentLimits()
         documents.bound_reader()
 
-    async def accept(self, raw: bytes, *, route: Route, caller: Caller) -> Accepted:
-        """Accept a message. Raises `Refused` (every fault at once) or `Conflict`; then nothing is stored."""
+    async def accept(
+        self, raw: bytes, *, route: Route, caller: Caller, also: Mapping[str, str] | None = None
+    ) -> Accepted:
+        """Accept a message. Raises `Refused` (every fault at once) or `Conflict`; then nothing is stored.
+
+        `also` are fields that follow from where it was sent, and that the request itself leaves out.
+        """
         try:
-            accepted = await self._accept(_Asked(request.read(raw)), caller)
+            accepted = await self._accept(_Asked(request.read(raw, also)), caller)
         except Refused as refused:
             code = refused.faults[0].code if refused.faults else "onbekend"
             REFUSED.labels(route, code).inc()
@@ -358,7 +363,7 @@ def _again(found: messages.Known, body_hash: bytes) -> Accepted:
 
 
 def _in_use(found: messages.Known, body_hash: bytes) -> Fault:
-    which = f" (sha256 {found.body_hash.hex()[:12]}…, dit bericht {body_hash.hex()[:12]}…)" if body_hash else ""
+    which = f" (sha256 {found.body_hash.hex()}, dit bericht {body_hash.hex()})" if body_hash else ""
     text = f"Dit kenmerk is al gebruikt voor een ander bericht{which}. Gebruik een nieuw kenmerk."
     return Fault("#/kenmerk", "kenmerk_in_gebruik", text)
 

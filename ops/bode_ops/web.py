@@ -52,7 +52,13 @@ def build(app: Application) -> Litestar:
         """Give the OpenAPI document, open to all."""
         return Response(schema, headers={"Access-Control-Allow-Origin": "*", "API-Version": api.VERSION})
 
-    messages = api.routes(app.intake, app.status, keys, max_body_bytes=settings.api.max_body_bytes)
+    messages = api.routes(
+        app.intake,
+        app.status,
+        keys,
+        max_body_bytes=settings.api.max_body_bytes,
+        client_timeout=settings.api.client_timeout_seconds,
+    )
     problems: dict[Any, Any] = {Refused: api.on_refused, HTTPException: api.on_http_error, Exception: api.on_defect}
     # Made once, by an application that is never served: the framework's own pages would load scripts from elsewhere.
     described = Litestar(

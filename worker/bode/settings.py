@@ -165,6 +165,9 @@ class ApiSettings(_Section):
     """How a browser reaches the pages; made of host and port when absent."""
     keys: tuple[ApiKey, ...] = ()
     max_body_bytes: Annotated[int, Field(ge=10_000, le=100_000_000)] = 30_000_000
+    """The most bytes of a message, and of a row of many."""
+    client_timeout_seconds: Annotated[float, Field(ge=0.1, le=600)] = 30.0
+    """How long a sender may send nothing while its request is not whole."""
 
 
 class MaildirSettings(_Section):

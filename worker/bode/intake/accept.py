@@ -7,7 +7,7 @@ a conflict. Everything is stored in one transaction, or nothing is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -32,7 +32,7 @@ from bode.store import mail_health, messages
 from bode.store.database import Database
 from bode.store.mail_health import Failing
 from bode.store.record import Ledger, Ring, lock, write
-from bode.store.vault import Vault
+from bode.store.vault import MessageKey, Vault
 
 log = structlog.get_logger()
 
@@ -76,6 +76,48 @@ class Accepted:
     """True when this message had been accepted before."""
 
 
+class _Asked:
+    """A request that was read: what it says, and the hash of that (empty where it has faults)."""
+
+    __slots__ = ("body", "body_hash", "read")
+
+    def __init__(self, read: request.Read) -> None:
+        self.read = read
+        self.body = read.body
+        self.body_hash = b"" if read.faults else read.hash()
+
+    @property
+    def references(self) -> list[str]:
+        """The references that the request names: its own, and that of an earlier message."""
+        body = self.body
+        return [name for name in (body.kenmerk, body.betreft) if name is not None] if body is not None else []
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A message without faults, to be stored."""
+
+    message: Message
+    body_hash: bytes
+    concerned: messages.Known | None
+
+
+def _apart(asked: Sequence[_Asked]) -> Iterator[list[_Asked]]:
+    """Split where a request names a message that an earlier one of the same part would make."""
+    together: list[_Asked] = []
+    made: set[tuple[str, str]] = set()
+    for item in asked:
+        body = item.body
+        if body is not None:
+            if any((body.afzender, name) in made for name in item.references):
+                yield together
+                together, made = [], set()
+            made.add((body.afzender, body.kenmerk))
+        together.append(item)
+    if together:
+        yield together
+
+
 class Intake:
     """Accepts messages."""
 
@@ -102,10 +144,15 @@ class Intake:
         self._limits = limits or DocumentLimits()
         documents.bound_reader()
 
-    async def accept(self, raw: bytes, *, route: Route, caller: Caller) -> Accepted:
-        """Accept a message. Raises `Refused` (every fault at once) or `Conflict`; then nothing is stored."""
+    async def accept(
+        self, raw: bytes, *, route: Route, caller: Caller, also: Mapping[str, str] | None = None
+    ) -> Accepted:
+        """Accept a message. Raises `Refused` (every fault at once) or `Conflict`; then nothing is stored.
+
+        `also` are fields that follow from where it was sent, and that the request itself leaves out.
+        """
         try:
-            accepted = await self._accept(raw, caller)
+            accepted = await self._accept(_Asked(request.read(raw, also)), caller)
         except Refused as refused:
             code = refused.faults[0].code if refused.faults else "onbekend"
             REFUSED.labels(route, code).inc()
@@ -114,20 +161,91 @@ class Intake:
         ACCEPTED.labels(route, accepted.known).inc()
         return accepted
 
-    async def _accept(self, raw: bytes, caller: Caller) -> Accepted:
+    async def accept_many(self, raws: Sequence[bytes], *, route: Route, caller: Caller) -> list[Accepted | Refused]:
+        """Accept messages together, with the answer that each would have had alone, in the same order.
+
+        One transaction stores all that can be: a row that is refused leaves the others as they are. A row that names
+        a reference of an earlier one waits for it, as if they had come one after the other. Raises what the database
+        raises while it is away; what was stored by then gives the same answer when it is sent again.
+        """
+        answers: list[Accepted | Refused] = []
+        asked = await asyncio.to_thread(lambda: [_Asked(request.read(raw)) for raw in raws])
+        for together in _apart(asked):
+            answers += await self._accept_together(together, caller)
+        for answer in answers:
+            if isinstance(answer, Accepted):
+                ACCEPTED.labels(route, answer.known).inc()
+            else:
+                REFUSED.labels(route, answer.faults[0].code if answer.faults else "onbekend").inc()
+        refused = [answer for answer in answers if isinstance(answer, Refused)]
+        if refused:
+            codes = sorted({fault.code for item in refused for fault in item.faults})
+            log.info("intake.rows_refused", route=route, caller=caller.name, rows=len(refused), codes=codes)
+        return answers
+
+    async def _accept_together(self, asked: Sequence[_Asked], caller: Caller) -> list[Accepted | Refused]:
         now = self._clock.now()
-        read = request.read(raw)
-        body = read.body
+        judged = await self._judge(asked, caller, now)
+        ready = [item for item in judged if isinstance(item, _Ready)]
+        try:
+            stored = iter(await self._store(ready, now))
+        except IntegrityError:
+            # A reference came in beside us: one by one, so that only that row has another answer.
+            return [await self._alone(item, caller) for item in asked]
+        return [next(stored) if isinstance(item, _Ready) else item for item in judged]
+
+    async def _alone(self, asked: _Asked, caller: Caller) -> Accepted | Refused:
+        try:
+            return await self._accept(asked, caller)
+        except Refused as refused:
+            return refused
+
+    async def _accept(self, asked: _Asked, caller: Caller) -> Accepted:
+        now = self._clock.now()
+        (judged,) = await self._judge([asked], caller, now)
+        if isinstance(judged, Refused):
+            raise judged
+        if isinstance(judged, Accepted):
+            return judged
+        try:
+            (accepted,) = await self._store([judged], now)
+        except IntegrityError:
+            # The same reference came in beside us: answer as for a repeat.
+            message = judged.message
+            async with self._database.read() as connection:
+                beside = await messages.existing(connection, message.sender, [message.reference])
+            if message.reference not in beside:
+                raise
+            return _again(beside[message.reference], judged.body_hash)
+        return accepted
+
+    async def _judge(self, asked: Sequence[_Asked], caller: Caller, now: datetime) -> list[_Ready | Accepted | Refused]:
+        """Give what is to be stored, or the answer where nothing is."""
+        allowed = frozenset(oin for oin in self._organisations if caller.may(oin))
+        wanted: dict[str, set[str]] = {}
+        for item in asked:
+            if item.body is not None and item.body.afzender in allowed:
+                wanted.setdefault(item.body.afzender, set()).update(item.references)
+        known: dict[str, dict[str, messages.Known]] = {}
+        if wanted:
+            async with self._database.read() as connection:
+                for organisation, references in wanted.items():
+                    known[organisation] = await messages.existing(connection, organisation, sorted(references))
+        judged: list[_Ready | Accepted | Refused] = []
+        for item in asked:
+            try:
+                judged.append(await self._judge_one(item, known, allowed, now))
+            except Refused as refused:
+                judged.append(refused)
+        return judged
+
+    async def _judge_one(
+        self, asked: _Asked, all_known: Mapping[str, dict[str, messages.Known]], allowed: frozenset[str], now: datetime
+    ) -> _Ready | Accepted:
+        read, body, body_hash = asked.read, asked.body, asked.body_hash
         if body is None:
             raise Refused(read.faults)
-        allowed = frozenset(oin for oin in self._organisations if caller.may(oin))
-        known: dict[str, messages.Known] = {}
-        if body.afzender in allowed:
-            async with self._database.read() as connection:
-                known = await messages.existing(
-                    connection, body.afzender, [name for name in (body.kenmerk, body.betreft) if name is not None]
-                )
-        body_hash = b"" if read.faults else read.hash()
+        known = all_known.get(body.afzender, {})
         found = known.get(body.kenmerk) if read.sound("#/kenmerk") else None
         if found is not None and found.body_hash == body_hash:
             # A repeat has the answer of the first time, whatever the clock and the configuration say now.
@@ -151,22 +269,38 @@ class Intake:
             raise Refused([*faults, conflict]) if faults else Conflict([conflict])
         if faults:
             raise Refused(faults)
-        message = request.to_message(body, self._new_id())
-        try:
-            return await self._store(message, body_hash, concerned, now)
-        except IntegrityError:
-            # The same reference came in beside us: answer as for a repeat.
-            async with self._database.read() as connection:
-                beside = await messages.existing(connection, message.sender, [message.reference])
-            if message.reference not in beside:
-                raise
-            return _again(beside[message.reference], body_hash)
+        return _Ready(request.to_message(body, self._new_id()), body_hash, concerned)
 
-    async def _store(
-        self, message: Message, body_hash: bytes, concerned: messages.Known | None, now: datetime
-    ) -> Accepted:
-        key = self._vault.new_key(message.id)
-        failing = await self._failing(message)
+    async def _store(self, ready: Sequence[_Ready], now: datetime) -> list[Accepted]:
+        """Store messages in one transaction, or none of them."""
+        if not ready:
+            return []
+        failing = await self._failing([item.message for item in ready])
+        ledgers: dict[UUID, Ledger] = {}
+        new: list[messages.NewMessage] = []
+        for item in ready:
+            message, key = item.message, self._vault.new_key(item.message.id)
+            ledgers[message.id] = self._ledger(item, key, failing.get(message.id), now)
+            concerns = item.concerned.id if item.concerned else None
+            new.append(messages.NewMessage(message, item.body_hash, key, concerns, now))
+        async with self._database.write() as connection:
+            if concerned := {item.concerned.id for item in ready if item.concerned is not None}:
+                earlier = await lock(connection, sorted(concerned), self._vault)
+                for item in ready:
+                    if item.concerned is not None and (found := earlier.get(item.concerned.id)) is not None:
+                        found.apply(ev.Superseded(item.message.reference, item.message.nature), self._policy, now)
+                ledgers |= earlier
+            await messages.insert(connection, new, self._vault)
+            written = await write(connection, ledgers, policy=self._policy, vault=self._vault, now=now)
+            await failpoint(Point.INTAKE_BEFORE_COMMIT)
+        await failpoint(Point.INTAKE_AFTER_COMMIT)
+        for message in (item.message for item in ready):
+            log.info("intake.accepted", message=str(message.id), organisation=message.sender, nature=message.nature)
+        await self._ring(written.lanes)
+        return [Accepted(item.message.id, item.message.sender, item.message.reference, now) for item in ready]
+
+    def _ledger(self, ready: _Ready, key: MessageKey, failing: Failing | None, now: datetime) -> Ledger:
+        message = ready.message
         ledger = Ledger(Delivery(brief_of(message, now, failing)), message.sender, is_new=True, key=key)
         ledger.facts.append(
             Fact(
@@ -175,41 +309,35 @@ class Intake:
                 detail={
                     "reference": message.reference,
                     "nature": message.nature,
-                    "body_sha256": body_hash.hex(),
+                    "body_sha256": ready.body_hash.hex(),
                     "concerns": message.concerns,
                     "confidentiality": message.confidentiality,
                 },
             )
         )
         ledger.apply(ev.Accepted(), self._policy, now)
-        ledgers = {message.id: ledger}
-        async with self._database.write() as connection:
-            if concerned is not None:
-                earlier = await lock(connection, [concerned.id], self._vault)
-                for found in earlier.values():
-                    found.apply(ev.Superseded(message.reference, message.nature), self._policy, now)
-                ledgers |= earlier
-            new = messages.NewMessage(message, body_hash, key, concerned.id if concerned else None, now)
-            await messages.insert(connection, [new], self._vault)
-            written = await write(connection, ledgers, policy=self._policy, vault=self._vault, now=now)
-            await failpoint(Point.INTAKE_BEFORE_COMMIT)
-        await failpoint(Point.INTAKE_AFTER_COMMIT)
-        log.info("intake.accepted", message=str(message.id), organisation=message.sender, nature=message.nature)
-        await self._ring(written.lanes)
-        return Accepted(message.id, message.sender, message.reference, now)
+        return ledger
 
-    async def _failing(self, message: Message) -> Failing | None:
-        """Tell whether the address is known to fail for this sender; an address given anew since is trusted again."""
-        wish = message.notice
-        if wish.email is None:
-            return None
-        hidden = self._vault.email_hash(wish.email)
+    async def _failing(self, asked: Sequence[Message]) -> dict[UUID, Failing]:
+        """Give the addresses known to fail for their sender; one given anew since is trusted again."""
+        hidden = {
+            item.id: (item.sender, self._vault.email_hash(item.notice.email))
+            for item in asked
+            if item.notice.email is not None
+        }
+        if not hidden:
+            return {}
         async with self._database.read() as connection:
-            failing = await mail_health.failing(connection, message.sender, hidden)
-        if failing is None:
-            return None
-        async with self._database.write() as connection:
-            return await mail_health.still_failing(connection, message.sender, hidden, given_at=wish.given_at)
+            known = await mail_health.failing_among(connection, set(hidden.values()))
+        failing: dict[UUID, Failing] = {}
+        for item in asked:
+            if hidden.get(item.id) not in known:
+                continue
+            async with self._database.write() as connection:
+                still = await mail_health.still_failing(connection, *hidden[item.id], given_at=item.notice.given_at)
+            if still is not None:
+                failing[item.id] = still
+        return failing
 
     async def cancel(self, message_id: UUID, *, by: str, reason: str) -> None:
         """Call a message back that was not handed to any channel yet (law L9). Raises `Conflict` when it was."""
@@ -235,7 +363,7 @@ def _again(found: messages.Known, body_hash: bytes) -> Accepted:
 
 
 def _in_use(found: messages.Known, body_hash: bytes) -> Fault:
-    which = f" (sha256 {found.body_hash.hex()[:12]}…, dit bericht {body_hash.hex()[:12]}…)" if body_hash else ""
+    which = f" (sha256 {found.body_hash.hex()}, dit bericht {body_hash.hex()})" if body_hash else ""
     text = f"Dit kenmerk is al gebruikt voor een ander bericht{which}. Gebruik een nieuw kenmerk."
     return Fault("#/kenmerk", "kenmerk_in_gebruik", text)
 

@@ -6,23 +6,32 @@ UTC, no personal data in a URL.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import structlog
 from litestar import Request, Response, Router, get, post
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException, NotFoundException
-from litestar.handlers import BaseRouteHandler
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath
+from litestar.params import FromPath, Parameter
+from litestar.response import Stream
+from litestar.response.base import ASGIResponse
+from litestar.response.streaming import ASGIStreamingResponse
+from litestar.types import Receive, Send
 from sqlalchemy.exc import OperationalError
 
-from bode.evidence.envelope import timestamp
-from bode.intake.accept import Accepted, Caller, Intake, Route
+from bode.domain.message import Nature
+from bode.domain.terms import utc
+from bode.intake import bulk
+from bode.intake.accept import Caller, Intake, Route
 from bode.intake.body import AnnuleringIn, BerichtIn, read_reason
 from bode.intake.faults import Fault, Refused
 from bode.intake.status import StatusReader
@@ -31,6 +40,8 @@ log = structlog.get_logger()
 
 VERSION = "1.0.0"
 _PROBLEM = "application/problem+json"
+_PAGE = 100
+"""Messages on a page of a search."""
 
 
 def problem(
@@ -39,10 +50,7 @@ def problem(
     """Give an answer that says what is wrong (RFC 9457), in the shape of the API Design Rules."""
     body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     if faults:
-        body["errors"] = [
-            {"in": "body", "location": {"pointer": fault.pointer}, "code": fault.code, "detail": fault.detail}
-            for fault in faults
-        ]
+        body["errors"] = bulk.faults_described(faults)
     return Response(
         body,
         status_code=status,
@@ -64,6 +72,7 @@ _TITLES = {
     401: ("Geen toegang", "Stuur een geldige sleutel mee: 'Authorization: Bearer ...'."),
     404: ("Niet gevonden", "Er is niets op dit adres, of niet voor deze afzender."),
     405: ("Dit kan hier niet", "Deze methode bestaat niet op dit adres."),
+    408: ("Te langzaam", "Het verzoek kwam niet op tijd binnen; er is niets opgeslagen."),
     406: ("Niet beschikbaar", "Deze vorm van antwoord bestaat niet."),
     413: ("Te groot", "Het verzoek is te groot."),
     415: ("Verkeerde vorm", "Stuur application/json, niet ingepakt."),
@@ -121,19 +130,61 @@ class Keys:
         self.of(connection)
 
 
-def _described(accepted: Accepted) -> dict[str, Any]:
-    return {
-        "id": str(accepted.id),
-        "afzender": accepted.organisation,
-        "kenmerk": accepted.reference,
-        "aangenomenTijdstip": timestamp(accepted.accepted_at),
-    }
+def _cursor(after: tuple[datetime, UUID]) -> str:
+    """Write where the next page starts, as one opaque word. It gives no right: the tenant is asked every time."""
+    return urlsafe_b64encode(f"{after[0].isoformat()} {after[1]}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(word: str) -> tuple[datetime, UUID]:
+    try:
+        at, _, last = urlsafe_b64decode(word + "=" * (-len(word) % 4)).decode().partition(" ")
+        return utc(datetime.fromisoformat(at)), UUID(last)
+    except ValueError:
+        text = "Dit is geen cursor: neem die van het vorige antwoord over, of laat hem weg."
+        raise Refused([Fault("#/cursor", "cursor", text)]) from None
+
+
+class _Rows(ASGIStreamingResponse):
+    """Sends while the request is still read: whoever listens for the end of the request here would eat its rows."""
+
+    async def send_body(self, send: Send, receive: Receive) -> None:
+        del receive
+        await self._stream(send)
+
+
+class _Answers(Stream):
+    """Lines of answer, sent by `_Rows`."""
+
+    def to_asgi_response(self, app: Any, request: Request[Any, Any, Any], **how: Any) -> ASGIResponse:
+        del app, request
+        return _Rows(
+            iterator=self.iterator,
+            headers={**(how.get("headers") or {}), **self.headers},
+            encoded_headers=how.get("encoded_headers"),
+            media_type=self.media_type,
+            status_code=self.status_code or 200,
+        )
+
+
+async def _pieces(request: Request[Any, Any, Any], seconds: float) -> AsyncIterator[bytes]:
+    """Give the body as it comes in. Raises `TimeoutError` when nothing comes for so long."""
+    stream = request.stream()
+    while True:
+        async with asyncio.timeout(seconds):
+            try:
+                piece = await anext(stream)
+            except StopAsyncIteration:
+                return
+        yield piece
 
 
 async def _found(status: StatusReader, message_id: UUID, caller: Caller) -> dict[str, Any]:
     seen = await status.read(message_id)
     # Another organisation's message is as unknown as no message at all.
-    if seen is None or not caller.may(seen[0].organisation):
+    if seen is None:
+        raise NotFoundException
+    if not caller.may(seen[0].organisation):
+        log.warning("api.refused_tenant", caller=caller.name, message=str(message_id))
         raise NotFoundException
     return status.describe(*seen)
 
@@ -145,25 +196,157 @@ def _problem_spec(description: str) -> ResponseSpec:
 def openapi(schema: dict[str, Any]) -> dict[str, Any]:
     """Complete the framework's OpenAPI document: the body of a message is read by us, so that every fault is told."""
     components = schema.setdefault("components", {}).setdefault("schemas", {})
-    for path, model in (("/v1/berichten", BerichtIn), ("/v1/berichten/{bericht_id}/annulering", AnnuleringIn)):
+    for path, model in (
+        ("/v1/berichten", BerichtIn),
+        ("/v1/berichten/{bericht_id}/annulering", AnnuleringIn),
+    ):
         described = model.model_json_schema(ref_template="#/components/schemas/{model}", by_alias=True)
         components.update({**described.pop("$defs", {}), model.__name__: described})
         schema["paths"][path]["post"]["requestBody"] = {
             "required": True,
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}},
         }
+    withdrawal = dict(components["BerichtIn"])
+    withdrawal["title"] = "IntrekkingIn"
+    withdrawal["properties"] = {k: v for k, v in withdrawal["properties"].items() if k not in _FOLLOWS}
+    withdrawal["required"] = [name for name in withdrawal["required"] if name not in _FOLLOWS]
+    components["IntrekkingIn"] = withdrawal
+    schema["paths"]["/v1/berichten/{bericht_id}/intrekking"]["post"]["requestBody"] = {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/IntrekkingIn"}}},
+    }
+    schema["paths"]["/v1/berichten/bulk"]["post"]["requestBody"] = {
+        "required": True,
+        "description": "Op elke regel een bericht, zoals bij POST /v1/berichten.",
+        "content": {kind: {"schema": {"type": "string"}} for kind in sorted(_ROWS)},
+    }
     return schema
 
 
-async def _json(request: Request[Any, Any, Any]) -> bytes:
-    """Give the body of a request that says it is JSON, or answer 415."""
+_FOLLOWS = ("afzender", "aard", "betreft")
+"""What a withdrawal has from the message that it withdraws."""
+_ROWS = frozenset({"application/jsonl", "application/x-ndjson"})
+
+
+async def _json(request: Request[Any, Any, Any], seconds: float) -> bytes:
+    """Give the body of a request that says it is JSON, or answer 415; 408 where it stops coming."""
     if request.content_type[0].lower() not in {"application/json", ""} or "Content-Encoding" in request.headers:
         raise HTTPException(status_code=415)
-    return await request.body()
+    try:
+        return b"".join([piece async for piece in _pieces(request, seconds)])
+    except TimeoutError:
+        raise HTTPException(status_code=408) from None
 
 
-def routes(intake: Intake, status: StatusReader, keys: Keys, *, max_body_bytes: int) -> Router:
-    """Give the routes of the API, to be mounted in an application."""
+def _rows_route(intake: Intake, keys: Keys, *, max_body_bytes: int, client_timeout: float) -> HTTPRouteHandler:
+    @post(
+        "/berichten/bulk",
+        status_code=200,
+        media_type="application/x-ndjson",
+        request_max_body_size=None,
+        summary="Lever veel berichten aan, één per regel",
+        description=(
+            "JSON Lines, zo lang als nodig. Het antwoord heeft per rij een regel, in dezelfde volgorde, met het nummer "
+            "van de regel (rij) en de status die het bericht alleen ook had gehad (202, 400 of 409). Een rij met "
+            "fouten raakt de andere niet. Het hele bestand nog eens sturen is veilig. Een rij met status 500, 503 of "
+            "408, of zonder regel, stuurt u opnieuw."
+        ),
+        responses={
+            401: _problem_spec("Geen geldige sleutel"),
+            415: _problem_spec("Geen JSON Lines"),
+        },
+    )
+    async def berichten_aanleveren(request: Request[Any, Any, Any]) -> Stream:
+        caller = keys.of(request)
+        if request.content_type[0].lower() not in _ROWS or "Content-Encoding" in request.headers:
+            raise HTTPException(status_code=415)
+        rows = bulk.answers(intake, _pieces(request, client_timeout), caller=caller, longest=max_body_bytes)
+        return _Answers(bulk.spooled(rows), media_type="application/x-ndjson", headers={"API-Version": VERSION})
+
+    return berichten_aanleveren
+
+
+def _search_route(status: StatusReader, keys: Keys) -> HTTPRouteHandler:
+    @get(
+        "/berichten",
+        summary="Zoek berichten op kenmerk of zaak",
+        description="De nieuwste eerst, alleen van de afzenders waarvoor de sleutel geldt; verder met volgendeCursor.",
+        responses={
+            400: _problem_spec("Een zoekwaarde klopt niet"),
+            401: _problem_spec("Geen geldige sleutel"),
+        },
+    )
+    async def berichten_zoeken(
+        request: Request[Any, Any, Any],
+        kenmerk: Annotated[str | None, Parameter(max_length=25)] = None,
+        zaakkenmerk: Annotated[str | None, Parameter(max_length=64)] = None,
+        afzender: Annotated[str | None, Parameter(pattern=r"^[0-9]{20}$")] = None,
+        cursor: Annotated[str | None, Parameter(max_length=200)] = None,
+    ) -> Response[dict[str, Any]]:
+        caller = keys.of(request)
+        if afzender is None:
+            organisations = caller.organisations
+        elif caller.may(afzender):
+            organisations = frozenset({afzender})
+        else:
+            log.warning("api.refused_tenant", caller=caller.name, organisation=afzender)
+            organisations = frozenset[str]()
+        listed, following = await status.search(
+            organisations=organisations,
+            reference=kenmerk,
+            case=zaakkenmerk,
+            after=_read_cursor(cursor) if cursor is not None else None,
+            limit=_PAGE,
+        )
+        return Response(
+            {"berichten": listed, "volgendeCursor": _cursor(following) if following is not None else None},
+            headers={"API-Version": VERSION},
+        )
+
+    return berichten_zoeken
+
+
+def _withdrawal_route(intake: Intake, status: StatusReader, keys: Keys, *, client_timeout: float) -> HTTPRouteHandler:
+    @post(
+        "/berichten/{bericht_id:uuid}/intrekking",
+        status_code=202,
+        summary="Trek een verstuurd bericht in, met een nieuw bericht",
+        description=(
+            "Maakt een nieuw bericht met de aard intrekking, van dezelfde afzender, dat het eerdere noemt (Awb 2:12). "
+            "Het eerdere bericht blijft staan. Stuur alles wat bij een bericht hoort, behalve afzender, aard en "
+            "betreft. Een wijziging is een gewoon bericht met de aard wijziging."
+        ),
+        responses={
+            400: _problem_spec("Het bericht klopt niet: alle fouten tegelijk"),
+            401: _problem_spec("Geen geldige sleutel"),
+            404: _problem_spec("Er is geen bericht met dit id"),
+            409: _problem_spec("Het kenmerk is in gebruik voor een ander bericht"),
+        },
+    )
+    async def bericht_intrekken(
+        request: Request[Any, Any, Any], bericht_id: FromPath[UUID]
+    ) -> Response[dict[str, Any]]:
+        caller = keys.of(request)
+        earlier = await _found(status, bericht_id, caller)
+        accepted = await intake.accept(
+            await _json(request, client_timeout),
+            route=Route.HTTP,
+            caller=caller,
+            also={"afzender": earlier["afzender"], "aard": Nature.INTREKKING.value, "betreft": earlier["kenmerk"]},
+        )
+        return Response(
+            bulk.described(accepted),
+            status_code=202,
+            headers={"Location": f"/v1/berichten/{accepted.id}", "API-Version": VERSION},
+        )
+
+    return bericht_intrekken
+
+
+def routes(
+    intake: Intake, status: StatusReader, keys: Keys, *, max_body_bytes: int, client_timeout: float = 30.0
+) -> Router:
+    """Give the routes of the API, to be mounted in an application. `client_timeout` is in seconds."""
 
     @post(
         "/berichten",
@@ -181,9 +364,9 @@ def routes(intake: Intake, status: StatusReader, keys: Keys, *, max_body_bytes: 
         },
     )
     async def bericht_aanleveren(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
-        accepted = await intake.accept(await _json(request), route=Route.HTTP, caller=keys.of(request))
+        accepted = await intake.accept(await _json(request, client_timeout), route=Route.HTTP, caller=keys.of(request))
         return Response(
-            _described(accepted),
+            bulk.described(accepted),
             status_code=202,
             headers={"Location": f"/v1/berichten/{accepted.id}", "API-Version": VERSION},
         )
@@ -203,13 +386,20 @@ def routes(intake: Intake, status: StatusReader, keys: Keys, *, max_body_bytes: 
     ) -> Response[dict[str, Any]]:
         caller = keys.of(request)
         await _found(status, bericht_id, caller)
-        reason = read_reason(await _json(request))
+        reason = read_reason(await _json(request, client_timeout))
         await intake.cancel(bericht_id, by=caller.name, reason=reason)
         return Response(await _found(status, bericht_id, caller), headers={"API-Version": VERSION})
 
     return Router(
         "/v1",
-        route_handlers=[bericht_aanleveren, bericht_opvragen, bericht_annuleren],
+        route_handlers=[
+            bericht_aanleveren,
+            _rows_route(intake, keys, max_body_bytes=max_body_bytes, client_timeout=client_timeout),
+            _search_route(status, keys),
+            bericht_opvragen,
+            bericht_annuleren,
+            _withdrawal_route(intake, status, keys, client_timeout=client_timeout),
+        ],
         guards=[keys.guard],
         request_max_body_size=max_body_bytes,
         tags=["berichten"],

@@ -321,12 +321,19 @@ class Read:
         return sha256(msgspec.json.encode(self.value, order="deterministic")).digest()
 
 
-def read(raw: bytes) -> Read:
-    """Read a request; gives what can be read, with every fault in its shape at once. Never raises."""
+def read(raw: bytes, also: Mapping[str, str] | None = None) -> Read:
+    """Read a request; gives what can be read, with every fault in its shape at once. Never raises.
+
+    `also` are fields that follow from where the request was sent: they may not stand in it as well.
+    """
     try:
         value, faults = parse(raw)
     except Refused as refused:
         return Read(None, list(refused.faults))
+    if also and is_object(value):
+        text = "Dit veld volgt hier uit het adres: laat het weg."
+        faults += [Fault(pointer([name]), "volgt_uit_adres", text) for name in also if name in value]
+        value = {**value, **also}
     unsound = {fault.pointer for fault in faults}
     try:
         return Read(BerichtIn.model_validate(value), faults, value, frozenset(unsound))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -39,6 +41,36 @@ class StatusReader:
             delivery = (await read_deliveries(connection, [message_id]))[message_id]
             later = await messages.concerning(connection, message_id)
         return known, delivery, later
+
+    async def search(
+        self,
+        *,
+        organisations: Collection[str] | None,
+        reference: str | None,
+        case: str | None,
+        after: tuple[datetime, UUID] | None,
+        limit: int,
+    ) -> tuple[list[dict[str, Any]], tuple[datetime, UUID] | None]:
+        """Give messages as the API lists them, the latest first, and where the next page starts where there is one."""
+        async with self._database.read() as connection:
+            found = await messages.search(
+                connection, organisations=organisations, reference=reference, case=case, after=after, limit=limit + 1
+            )
+        listed = [
+            {
+                "id": str(item.known.id),
+                "afzender": item.known.organisation,
+                "kenmerk": item.known.reference,
+                "zaak": item.known.case_reference,
+                "aard": item.known.nature,
+                "status": STATES[DeliveryState(item.state)],
+                "uitkomst": item.outcome,
+                "aangenomenTijdstip": timestamp(item.known.accepted_at),
+            }
+            for item in found[:limit]
+        ]
+        last = found[limit - 1].known if len(found) > limit else None
+        return listed, (last.accepted_at, last.id) if last is not None else None
 
     def describe(self, known: Known, delivery: Delivery, later: list[Known]) -> dict[str, Any]:
         """Give the status as the API answers it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -112,6 +112,21 @@ async def keep_hard(connection: AsyncConnection, bounces: Sequence[HardBounce]) 
         await connection.execute(
             statement.on_conflict_do_update(index_elements=[column.organisation, column.address_hash], set_=news)
         )
+
+
+async def failing_among(
+    connection: AsyncConnection, addresses: Collection[tuple[str, bytes]]
+) -> dict[tuple[str, bytes], Failing]:
+    """Give which of these addresses, each with its organisation, are known to fail."""
+    column = tables.failing_address.c
+    found = await connection.execute(
+        sa.select(column.organisation, column.address_hash, column.bounced_at, column.reason).where(
+            column.organisation.in_({organisation for organisation, _ in addresses}),
+            column.address_hash.in_({address for _, address in addresses}),
+        )
+    )
+    rows = {(row.organisation, bytes(row.address_hash)): Failing(row.bounced_at, row.reason) for row in found}
+    return {address: failing for address, failing in rows.items() if address in addresses}
 
 
 async def failing(connection: AsyncConnection, organisation: str, address_hash: bytes) -> Failing | None:

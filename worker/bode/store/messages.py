@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
@@ -207,6 +207,48 @@ async def concerning(connection: AsyncConnection, message_id: UUID) -> list[Know
     """Give the later messages that change or withdraw this one (law L9)."""
     query = _known().where(tables.message.c.concerns == message_id).order_by(tables.message.c.accepted_at)
     return [_to_known(row) for row in await connection.execute(query)]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A message in a list, with how it stands."""
+
+    known: Known
+    state: str
+    outcome: str
+
+
+async def search(
+    connection: AsyncConnection,
+    *,
+    organisations: Collection[str] | None,
+    reference: str | None = None,
+    case: str | None = None,
+    after: tuple[datetime, UUID] | None = None,
+    limit: int,
+) -> list[Found]:
+    """Give messages of these organisations (None: of all), the latest first.
+
+    `after` is the time of acceptance and the id of the last one already seen.
+    """
+    table, delivery = tables.message.c, tables.delivery.c
+    query = (
+        _known()
+        .add_columns(delivery.state, delivery.outcome)
+        .join_from(tables.message, tables.delivery, table.id == delivery.message_id)
+        .order_by(table.accepted_at.desc(), table.id.desc())
+        .limit(limit)
+    )
+    if organisations is not None:
+        query = query.where(table.organisation.in_(set(organisations)))
+    if reference is not None:
+        query = query.where(table.reference == reference)
+    if case is not None:
+        query = query.where(table.case_reference == case)
+    if after is not None:
+        at, last = after
+        query = query.where((table.accepted_at < at) | ((table.accepted_at == at) & (table.id < last)))
+    return [Found(_to_known(row), row.state, row.outcome) for row in await connection.execute(query)]
 
 
 async def existing(connection: AsyncConnection, organisation: str, references: Sequence[str]) -> dict[str, Known]:

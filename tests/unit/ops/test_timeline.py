@@ -131,15 +131,15 @@ def story(policy: Policy) -> Callable[..., Story]:
 
 
 def names_written() -> set[str]:
-    """Every event name that stands in the worker's source, as the first argument of `fact(...)` or `Fact(...)`."""
+    """Every event name that stands in the worker's source, as the first text handed to `fact`, `Fact` or `_sent`."""
     found: set[str] = set()
     for path in Path(bode.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or not node.args:
                 continue
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if called in {"fact", "Fact"}:
-                first = node.args[0]
+            if called in {"fact", "Fact", "_sent"} and len(node.args) > (called == "_sent"):
+                first = node.args[called == "_sent"]
                 values = ast.walk(first) if isinstance(first, ast.IfExp) else [first]
                 found |= {
                     item.value

@@ -88,6 +88,12 @@ DECREED_DAYS_LEFT = Gauge(
 OVERDUE = Gauge(
     "bode_notices_overdue", "Notices not out yet whose 48 hours are over: letters are to be ordered.", registry=DATABASE
 )
+BURSTS_UNDECIDED = Gauge(
+    "bode_bursts_undecided",
+    "Bursts of hard bounces that hold letters until a person decides, by whose they are.",
+    ["kind"],
+    registry=DATABASE,
+)
 NEEDS_PERSON_AGE = Gauge(
     "bode_needs_person_oldest_age_seconds",
     "How long the delivery that waits longest for a person did not move; 0 without one.",
@@ -217,6 +223,13 @@ class DatabaseMetrics:
                 sa.select(sa.func.count()).where(tables.inbound.c.state == "unmatched")
             )
             UNMATCHED.set(unmatched.scalar_one())
+            bursts = tables.burst.c
+            undecided = await connection.execute(
+                sa.select(bursts.kind, sa.func.count()).where(bursts.decided_at.is_(None)).group_by(bursts.kind)
+            )
+            BURSTS_UNDECIDED.clear()
+            for kind, count in undecided:
+                BURSTS_UNDECIDED.labels(kind).set(count)
             balances = await self._parts.health.balances(connection, now)
             GUARDED_MAILS.clear()
             HARD_BOUNCE_RATE.clear()

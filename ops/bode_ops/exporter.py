@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -237,7 +238,7 @@ class DatabaseMetrics:
                 GUARDED_MAILS.labels(*labels, "hard").set(balance.hard)
                 GUARDED_MAILS.labels(*labels, "sent").set(balance.sent)
                 HARD_BOUNCE_RATE.labels(*labels).set(balance.rate)
-            _set_steps(list(rows), now)
+            _set_steps(rows, now)
             DELIVERIES.clear()
             NEEDS_PERSON_AGE.set(0)
             for state, count, moved_at in states:
@@ -254,7 +255,7 @@ class DatabaseMetrics:
             CLOSE_TO_DEADLINE.labels(str(hours)).set(count)
 
 
-def _set_steps(rows: Sequence[sa.Row[tuple[str, str, int, int, datetime | None]]], now: datetime) -> None:
+def _set_steps(rows: sa.CursorResult[Any], now: datetime) -> None:
     """Set what one look at all steps tells: how many, the oldest that is due, and repeats of calls."""
     for gauge in (OPEN_STEPS, UNKNOWN_OUTCOMES, DUE_AGE):
         gauge.clear()

@@ -28,7 +28,7 @@ def _certificates(place: str, table: Mapping[str, Any]) -> Iterator[tuple[str, P
         elif isinstance(value, Mapping):
             yield from _certificates(f"{place}.{key}", cast("Mapping[str, Any]", value))
         elif isinstance(value, list):
-            for number, item in enumerate(cast("list[Any]", value)):
+            for number, item in enumerate(value):
                 if isinstance(item, Mapping):
                     yield from _certificates(f"{place}.{key}.{number}", cast("Mapping[str, Any]", item))
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 import structlog
 import uvicorn
+from prometheus_client import start_http_server
 
 from bode import failpoints
 from bode.engine.checkpoints import Checkpoints
@@ -70,9 +71,26 @@ async def run(settings: Settings, role: Role) -> None:
         async with app.database.write() as connection:
             await steps.ensure_lanes(connection, app.parts.lanes)
         await app.open_adapters()
-        await _serve(app, role, checkpoints)
+        with _own_metrics(settings, role):
+            await _serve(app, role, checkpoints)
     finally:
         await app.close()
+
+
+@contextlib.contextmanager
+def _own_metrics(settings: Settings, role: Role) -> Generator[None]:
+    """Show this process's own metrics on a port, where it has no API to show them and a port is named."""
+    if settings.metrics.port is None or role.includes(Role.API):
+        yield
+        return
+    server, thread = start_http_server(settings.metrics.port, settings.metrics.host)
+    log.info("metrics.listening", host=settings.metrics.host, port=settings.metrics.port)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 async def _check_key(app: Application) -> None:

@@ -16,14 +16,20 @@ from bode.intake.faults import Refused
 from bode.store.database import SchemaError
 from bode_ops.assembly import Application
 from bode_ops.console import pages
-from bode_ops.exporter import DatabaseMetrics
+from bode_ops.exporter import DATABASE, DatabaseMetrics
+from bode_ops.watched import certificates, disks
+
+_KEEP_SECONDS = 5.0
+"""How long what the database told is told again: several scrapers, or a quick one, cost it nothing."""
 
 
 def build(app: Application) -> Litestar:
     """Make the web application."""
     settings = app.settings
     keys = api.Keys({key.sha256: (key.name, frozenset(key.organisations)) for key in settings.api.keys})
-    metrics = DatabaseMetrics(app.parts)
+    metrics = DatabaseMetrics(
+        app.parts, keep_seconds=_KEEP_SECONDS, certificates=certificates(settings), disks=disks(settings)
+    )
 
     @get("/healthz", media_type="text/plain", include_in_schema=False)
     async def healthz() -> str:
@@ -45,7 +51,7 @@ def build(app: Application) -> Litestar:
     async def prometheus() -> Response[bytes]:
         """Give the metrics of this process, and what the database knows."""
         await metrics.refresh()
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest() + generate_latest(DATABASE), media_type=CONTENT_TYPE_LATEST)
 
     @get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response[dict[str, Any]]:

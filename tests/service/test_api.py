@@ -16,6 +16,7 @@ from contextlib import closing
 from hashlib import sha256
 from io import BytesIO
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Self
 from uuid import UUID, uuid4
@@ -629,6 +630,19 @@ def test_health_readiness_and_metrics(server):
     assert "\nbode_decreed_holidays_days_left " in metrics.text
     for secret in ("Zonderbrief", "999990019", "jantje", "zwembad"):
         assert secret not in metrics.text
+
+
+def test_every_metric_of_a_scrape_is_in_the_docs_with_an_example_and_every_documented_one_is_scraped(server):
+    with server.client(None) as anyone:
+        scrape = anyone.get("/metrics").text
+    told = set(re.findall(r"^# TYPE (bode_\w+?)(?<!_created) \w+$", scrape, re.MULTILINE))
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(bode_\w+)` \| (\w+)[^|]*\|[^|]*\| `([^`]*)` \|$", page, re.MULTILINE)
+    assert {name for name, _, _ in rows} == told
+    assert len(rows) == len(told)
+    for name, kind, example in rows:
+        assert f"# TYPE {name} {kind}\n" in scrape
+        assert name in example
 
 
 def _references(value) -> Iterator[str]:

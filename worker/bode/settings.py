@@ -170,6 +170,16 @@ class ApiSettings(_Section):
     """How long a sender may send nothing while its request is not whole."""
 
 
+class MetricsSettings(_Section):
+    """Where a process that has no API shows its own metrics (/metrics), a port per process; without one it does not.
+
+    What the database knows is shown by the API's own /metrics alone.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+
+
 class MaildirSettings(_Section):
     """A maildir that a mail server on this machine delivers bounces in. It is Bode's alone."""
 
@@ -335,6 +345,7 @@ class Settings(BaseSettings):
     evidence: EvidenceSettings | None = None
     clock: ClockSettings = ClockSettings()
     api: ApiSettings = ApiSettings()
+    metrics: MetricsSettings = MetricsSettings()
     bounces: BounceSettings = BounceSettings()
     engine: EngineSettings = EngineSettings()
     channels: dict[str, ChannelSettings] = {}

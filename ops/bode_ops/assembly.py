@@ -30,9 +30,11 @@ from bode.engine.profile_guard import ProfileLimits
 from bode.engine.return_path import ReturnPath
 from bode.engine.sequencer import Sequencer
 from bode.engine.sweeper import Sweeper
+from bode.engine.teller import Teller
 from bode.evidence.note import VerifierKey
 from bode.evidence.timestamp import TimestampError, read_roots
 from bode.intake.accept import Intake
+from bode.intake.feed import Feed
 from bode.intake.queue import QueueIntake
 from bode.intake.status import StatusReader
 from bode.settings import ConfigError, EvidenceSettings, Settings, build_policy, config_folder
@@ -56,12 +58,14 @@ class Application:
     doorbell: Doorbell
     sweeper: Sweeper
     sequencer: Sequencer
+    teller: Teller
     inbound: Inbound
     box_results: BoxResults
     bounce_routes: BounceRoutes
     intake: Intake
     queue_intake: QueueIntake
     status: StatusReader
+    feed: Feed
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:
@@ -160,12 +164,14 @@ def build(settings: Settings) -> Application:
         doorbell=doorbell,
         sweeper=Sweeper(parts, lanes, doorbell.ring, inbound.work),
         sequencer=Sequencer(database),
+        teller=Teller(database, clock),
         inbound=inbound,
         bounce_routes=BounceRoutes(inbound, settings.bounces, is_ours=parts.return_path.is_ours, now=clock.real),
         box_results=BoxResults(parts, lanes, inbound),
         intake=intake,
         queue_intake=QueueIntake(intake, vault.intake_key),
         status=StatusReader(database, policy),
+        feed=Feed(database),
     )
 
 

@@ -31,6 +31,7 @@ from bode.engine.return_path import ReturnPath
 from bode.engine.sequencer import Sequencer
 from bode.engine.sweeper import Sweeper
 from bode.engine.teller import Teller
+from bode.engine.webhooks import Receiver, ReceiverError, Webhooks
 from bode.evidence.note import VerifierKey
 from bode.evidence.timestamp import TimestampError, read_roots
 from bode.intake.accept import Intake
@@ -59,6 +60,7 @@ class Application:
     sweeper: Sweeper
     sequencer: Sequencer
     teller: Teller
+    webhooks: Webhooks
     inbound: Inbound
     box_results: BoxResults
     bounce_routes: BounceRoutes
@@ -155,6 +157,7 @@ def build(settings: Settings) -> Application:
         organisations=frozenset(parts.organisations),
         ring=doorbell.ring,
     )
+    webhooks = Webhooks(database, clock, _receivers(settings))
     return Application(
         settings=settings,
         database=database,
@@ -164,7 +167,8 @@ def build(settings: Settings) -> Application:
         doorbell=doorbell,
         sweeper=Sweeper(parts, lanes, doorbell.ring, inbound.work),
         sequencer=Sequencer(database),
-        teller=Teller(database, clock),
+        teller=Teller(database, clock, on_numbered=webhooks.add),
+        webhooks=webhooks,
         inbound=inbound,
         bounce_routes=BounceRoutes(inbound, settings.bounces, is_ours=parts.return_path.is_ours, now=clock.real),
         box_results=BoxResults(parts, lanes, inbound),
@@ -173,6 +177,30 @@ def build(settings: Settings) -> Application:
         status=StatusReader(database, policy),
         feed=Feed(database),
     )
+
+
+def _receivers(settings: Settings) -> list[Receiver]:
+    """Make who is called by webhook. Raises `ConfigError` for a secret or a setting that cannot be used."""
+    made: list[Receiver] = []
+    for name, hook in settings.webhooks.items():
+        where = f"configuration: webhooks.{name}"
+        try:
+            made.append(
+                Receiver.read(
+                    name,
+                    url=hook.url,
+                    organisations=hook.organisations,
+                    kinds=hook.kinds,
+                    secrets=hook.secrets,
+                    settings=hook.settings,
+                )
+            )
+        except ReceiverError as error:
+            raise ConfigError(f"{where}: {error}") from error
+        except SettingError as error:
+            key = "url" if error.key == "base_url" else f"settings.{error.key}"
+            raise ConfigError(f"{where}.{key} is {error.value!r}: {error.needs}") from error
+    return made
 
 
 def _own_letters(settings: Settings) -> Mapping[str, Path]:

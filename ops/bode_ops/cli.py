@@ -58,6 +58,7 @@ from bode_ops.commands.evidence import evidence_app
 from bode_ops.commands.evidence_audit import audit, republish
 from bode_ops.commands.evidence_keys import keys_evidence_app
 from bode_ops.commands.keys import keys_app
+from bode_ops.commands.webhooks import webhook_app
 from bode_ops.demo.command import demo
 from bode_ops.demo.processes import DemoError
 from bode_ops.run import Role
@@ -80,7 +81,7 @@ keys_app.command(keys_evidence_app)
 evidence_app.command(audit, name="audit")
 evidence_app.command(republish, name="republish")
 evidence_copies.register(evidence_app)
-for sub in (lane_app, policy_app, config_app, db_app, keys_app, bounce_app, evidence_app):
+for sub in (lane_app, policy_app, config_app, db_app, keys_app, bounce_app, evidence_app, webhook_app):
     app.command(sub)
 app.command(demo)
 app.command(simulate)

@@ -34,6 +34,8 @@ CHECKPOINT_SIZE = Gauge("bode_evidence_checkpoint_size", "Events that the last p
 CHECKPOINT_AT = Gauge(
     "bode_evidence_checkpoint_timestamp_seconds", "When the last checkpoint was published (Unix time); 0 without one."
 )
+WEBHOOKS_DEAD = Gauge("bode_webhooks_dead", "Webhooks given up after three days, to be replayed: bode webhook list.")
+WEBHOOKS_WAITING = Gauge("bode_webhooks_waiting", "Webhooks that are still to arrive.")
 GUARDED_MAILS = Gauge(
     "bode_guarded_mails",
     "Mails that the guard against bursts weighs now (of the last six hours), by organisation, group of providers "
@@ -91,6 +93,11 @@ class DatabaseMetrics:
                 sa.select(sa.func.count()).where(tables.inbound.c.state == "unmatched")
             )
             UNMATCHED.set(unmatched.scalar_one())
+            hook = tables.webhook_delivery.c.state
+            hooks = await connection.execute(sa.select(hook, sa.func.count()).group_by(hook))
+            counted: dict[str, int] = {row[0]: row[1] for row in hooks}
+            WEBHOOKS_DEAD.set(counted.get("dead", 0))
+            WEBHOOKS_WAITING.set(counted.get("waiting", 0))
             balances = await self._parts.health.balances(connection, now)
             GUARDED_MAILS.clear()
             HARD_BOUNCE_RATE.clear()

@@ -6,16 +6,21 @@ More than one may run: whoever numbers changes holds the feed's row (see `bode.s
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.clock import Clock
 from bode.store import changes
+from bode.store.changes import Change
 from bode.store.database import Database
 
 log = structlog.get_logger()
 
 EVERY_SECONDS = 0.5
+OnNumbered = Callable[[AsyncConnection, Sequence[Change]], Awaitable[None]]
+"""Told of changes in the transaction that numbers them: what it writes is there for each of them, once."""
 _LONGEST_WAIT = 10.0
 _PURGE_EVERY = 3600.0
 
@@ -23,8 +28,16 @@ _PURGE_EVERY = 3600.0
 class Teller:
     """Keeps the feed of one database."""
 
-    def __init__(self, database: Database, clock: Clock, *, every_seconds: float = EVERY_SECONDS) -> None:
-        """Take the database, and the clock that says how old a change is."""
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        on_numbered: OnNumbered | None = None,
+        every_seconds: float = EVERY_SECONDS,
+    ) -> None:
+        """Take the database, the clock that says how old a change is, and who writes down what else is to be told."""
+        self._on_numbered = on_numbered
         self._database = database
         self._clock = clock
         self._every = every_seconds
@@ -52,7 +65,10 @@ class Teller:
             if not await changes.anything_waits(connection):
                 return 0
         async with self._database.write() as connection:
-            return len(await changes.number(connection))
+            found = await changes.number(connection)
+            if found and self._on_numbered is not None:
+                await self._on_numbered(connection, found)
+            return len(found)
 
     async def purge(self) -> int:
         """Forget what is older than 90 days; gives how many changes."""

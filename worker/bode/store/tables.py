@@ -407,3 +407,22 @@ status_feed = sa.Table(
     _column("last", _big_id),
     _column("purged", _big_id),
 )
+
+webhook_delivery = sa.Table(
+    "webhook_delivery",
+    metadata,
+    _column("subscription", sa.String(32), primary_key=True),
+    _column("position", _big_id, primary_key=True, autoincrement=False),
+    _column("message_id", sa.Uuid),
+    _column("kind", sa.String(24)),
+    _column("event_id", sa.Uuid),
+    _column("body", sa.Text),
+    _column("state", sa.String(8)),
+    _column("attempt", sa.Integer),
+    _column("due_at", UtcDateTime),
+    _column("since", UtcDateTime),
+    _column("answer", sa.String(40), nullable=True),
+    sa.CheckConstraint("state IN ('waiting', 'dead')", name="state"),
+    sa.Index("ix_webhook_delivery_message", "subscription", "message_id", "position"),
+    sa.Index("ix_webhook_delivery_due", "subscription", "state", "due_at"),
+)

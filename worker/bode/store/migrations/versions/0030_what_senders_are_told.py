@@ -1,4 +1,4 @@
-"""The feed of status changes.
+"""The feed of status changes, and the webhooks that wait to be sent.
 
 Revision ID: 0030
 Revises: 0007
@@ -49,6 +49,24 @@ def upgrade() -> None:
         sa.Column("purged", big, nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_status_feed")),
     )
+    op.create_table(
+        "webhook_delivery",
+        sa.Column("subscription", sa.String(32), nullable=False),
+        sa.Column("position", big, autoincrement=False, nullable=False),
+        sa.Column("message_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.String(24), nullable=False),
+        sa.Column("event_id", sa.Uuid(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(8), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("due_at", moment, nullable=False),
+        sa.Column("since", moment, nullable=False),
+        sa.Column("answer", sa.String(40), nullable=True),
+        sa.PrimaryKeyConstraint("subscription", "position", name=op.f("pk_webhook_delivery")),
+        sa.CheckConstraint("state IN ('waiting', 'dead')", name=op.f("ck_webhook_delivery_state")),
+    )
+    op.create_index("ix_webhook_delivery_message", "webhook_delivery", ["subscription", "message_id", "position"])
+    op.create_index("ix_webhook_delivery_due", "webhook_delivery", ["subscription", "state", "due_at"])
 
 
 def downgrade() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import sqlalchemy as sa
 from cyclopts import App, CycloptsError, Parameter
+from rich.progress import Progress
 from rich.table import Table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -66,6 +67,8 @@ from bode_ops.run import run as run_role
 from bode_ops.simulate import simulate
 from bode_ops.story import render_text
 
+_BAR_FROM_BYTES = 1_000_000
+
 app = App(
     name="bode",
     help="Delivery worker for official messages: placed, notified within 48 hours, escalated to paper, and proven.",
@@ -108,11 +111,10 @@ def enqueue(file: Path, /, *, config: Config = None) -> None:
     if not file.is_file():
         raise UsageError(f"there is no file {file}")
     many = file.suffix == ".jsonl"
-    bodies = file.read_bytes().splitlines() if many else [file.read_bytes()]
 
     async def work(application: Application) -> int:
         refused, caller = 0, Caller(me())
-        for number, body in enumerate(bodies, start=1):
+        for number, body in _bodies(file, many=many):
             if many and not body.strip():
                 continue
             try:
@@ -129,6 +131,19 @@ def enqueue(file: Path, /, *, config: Config = None) -> None:
 
     if with_application(config, work):
         raise SystemExit(1)
+
+
+def _bodies(file: Path, *, many: bool) -> Iterator[tuple[int, bytes]]:
+    """Give the messages of a file with their lines, one at a time; on a terminal a bar shows how far it is."""
+    if not many:
+        yield 1, file.read_bytes()
+        return
+    shown = errors.is_terminal and file.stat().st_size > _BAR_FROM_BYTES
+    with file.open("rb") as lines, Progress(console=errors, disable=not shown, transient=True) as bar:
+        task = bar.add_task(file.name, total=file.stat().st_size)
+        for number, line in enumerate(lines, start=1):
+            yield number, line
+            bar.advance(task, len(line))
 
 
 @app.command

@@ -188,5 +188,5 @@ class Webhooks:
             log.warning("webhooks.not_taken", receiver=receiver.name, event_id=str(due.event_id), answer=answer)
 
     def _wait(self, attempt: int, asked: timedelta) -> timedelta:
-        grown = min(FIRST_WAIT * 2 ** min(attempt - 1, 12), LONGEST_WAIT)
+        grown: timedelta = min(FIRST_WAIT * 2 ** min(attempt - 1, 12), LONGEST_WAIT)
         return max(min(asked, LONGEST_WAIT), grown * self._jitter.uniform(0.75, 1.25))

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import sqlalchemy as sa
@@ -194,17 +195,16 @@ async def purge(connection: AsyncConnection, now: datetime) -> int:
     return gone.rowcount
 
 
-def _change_of(row: sa.Row[*tuple[object, ...]], position: int) -> Change:
-    kept = row._mapping  # noqa: SLF001  # SQLAlchemy's own public name for it
+def _change_of(row: sa.Row[*tuple[Any, ...]], position: int) -> Change:
     return Change(
         position,
-        kept["message_id"],
-        kept["organisation"],
-        kept["reference"],
-        Kind(kept["kind"]),
-        DeliveryState(kept["state"]),
-        kept["outcome"],
-        tuple(kept["reasons"].split()),
-        kept["sent_at"],
-        kept["at"],
+        row.message_id,
+        row.organisation,
+        row.reference,
+        Kind(row.kind),
+        DeliveryState(row.state),
+        row.outcome,
+        tuple(row.reasons.split()),
+        row.sent_at,
+        row.at,
     )

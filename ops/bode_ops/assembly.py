@@ -30,9 +30,12 @@ from bode.engine.profile_guard import ProfileLimits
 from bode.engine.return_path import ReturnPath
 from bode.engine.sequencer import Sequencer
 from bode.engine.sweeper import Sweeper
+from bode.engine.teller import Teller
+from bode.engine.webhooks import Receiver, ReceiverError, Webhooks
 from bode.evidence.note import VerifierKey
 from bode.evidence.timestamp import TimestampError, read_roots
 from bode.intake.accept import Intake
+from bode.intake.feed import Feed
 from bode.intake.queue import QueueIntake
 from bode.intake.status import StatusReader
 from bode.settings import ConfigError, EvidenceSettings, Settings, build_policy, config_folder
@@ -56,12 +59,15 @@ class Application:
     doorbell: Doorbell
     sweeper: Sweeper
     sequencer: Sequencer
+    teller: Teller
+    webhooks: Webhooks
     inbound: Inbound
     box_results: BoxResults
     bounce_routes: BounceRoutes
     intake: Intake
     queue_intake: QueueIntake
     status: StatusReader
+    feed: Feed
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:
@@ -151,6 +157,7 @@ def build(settings: Settings) -> Application:
         organisations=frozenset(parts.organisations),
         ring=doorbell.ring,
     )
+    webhooks = Webhooks(database, clock, _receivers(settings))
     return Application(
         settings=settings,
         database=database,
@@ -160,13 +167,40 @@ def build(settings: Settings) -> Application:
         doorbell=doorbell,
         sweeper=Sweeper(parts, lanes, doorbell.ring, inbound.work),
         sequencer=Sequencer(database),
+        teller=Teller(database, clock, on_numbered=webhooks.add),
+        webhooks=webhooks,
         inbound=inbound,
         bounce_routes=BounceRoutes(inbound, settings.bounces, is_ours=parts.return_path.is_ours, now=clock.real),
         box_results=BoxResults(parts, lanes, inbound),
         intake=intake,
         queue_intake=QueueIntake(intake, vault.intake_key),
         status=StatusReader(database, policy),
+        feed=Feed(database),
     )
+
+
+def _receivers(settings: Settings) -> list[Receiver]:
+    """Make who is called by webhook. Raises `ConfigError` for a secret or a setting that cannot be used."""
+    made: list[Receiver] = []
+    for name, hook in settings.webhooks.items():
+        where = f"configuration: webhooks.{name}"
+        try:
+            made.append(
+                Receiver.read(
+                    name,
+                    url=hook.url,
+                    organisations=hook.organisations,
+                    kinds=hook.kinds,
+                    secrets=hook.secrets,
+                    settings=hook.settings,
+                )
+            )
+        except ReceiverError as error:
+            raise ConfigError(f"{where}: {error}") from error
+        except SettingError as error:
+            key = "url" if error.key == "base_url" else f"settings.{error.key}"
+            raise ConfigError(f"{where}.{key} is {error.value!r}: {error.needs}") from error
+    return made
 
 
 def _own_letters(settings: Settings) -> Mapping[str, Path]:

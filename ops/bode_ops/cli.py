@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import sqlalchemy as sa
 from cyclopts import App, CycloptsError, Parameter
+from rich.progress import Progress
 from rich.table import Table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -60,12 +61,15 @@ from bode_ops.commands.evidence_audit import audit, republish
 from bode_ops.commands.evidence_keys import keys_evidence_app
 from bode_ops.commands.keys import keys_app
 from bode_ops.commands.mock import mock_app
+from bode_ops.commands.webhooks import webhook_app
 from bode_ops.demo.command import demo
 from bode_ops.demo.processes import DemoError
 from bode_ops.run import Role
 from bode_ops.run import run as run_role
 from bode_ops.simulate import simulate
 from bode_ops.story import render_text
+
+_BAR_FROM_BYTES = 1_000_000
 
 app = App(
     name="bode",
@@ -82,7 +86,9 @@ keys_app.command(keys_evidence_app)
 evidence_app.command(audit, name="audit")
 evidence_app.command(republish, name="republish")
 evidence_copies.register(evidence_app)
-for sub in (lane_app, policy_app, config_app, db_app, keys_app, bounce_app, evidence_app, mock_app):
+for sub in (
+    lane_app, policy_app, config_app, db_app, keys_app, bounce_app, evidence_app, mock_app, webhook_app
+):
     app.command(sub)
 app.command(demo)
 app.command(simulate)
@@ -109,11 +115,10 @@ def enqueue(file: Path, /, *, config: Config = None) -> None:
     if not file.is_file():
         raise UsageError(f"there is no file {file}")
     many = file.suffix == ".jsonl"
-    bodies = file.read_bytes().splitlines() if many else [file.read_bytes()]
 
     async def work(application: Application) -> int:
         refused, caller = 0, Caller(me())
-        for number, body in enumerate(bodies, start=1):
+        for number, body in _bodies(file, many=many):
             if many and not body.strip():
                 continue
             try:
@@ -130,6 +135,19 @@ def enqueue(file: Path, /, *, config: Config = None) -> None:
 
     if with_application(config, work):
         raise SystemExit(1)
+
+
+def _bodies(file: Path, *, many: bool) -> Iterator[tuple[int, bytes]]:
+    """Give the messages of a file with their lines, one at a time; on a terminal a bar shows how far it is."""
+    if not many:
+        yield 1, file.read_bytes()
+        return
+    shown = errors.is_terminal and file.stat().st_size > _BAR_FROM_BYTES
+    with file.open("rb") as lines, Progress(console=errors, disable=not shown, transient=True) as bar:
+        task = bar.add_task(file.name, total=file.stat().st_size)
+        for number, line in enumerate(lines, start=1):
+            yield number, line
+            bar.advance(task, len(line))
 
 
 @app.command

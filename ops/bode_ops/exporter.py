@@ -67,6 +67,10 @@ CHECKPOINT_AT = Gauge(
     "When the last checkpoint was published (Unix time); 0 without one.",
     registry=DATABASE,
 )
+WEBHOOKS_DEAD = Gauge(
+    "bode_webhooks_dead", "Webhooks given up after three days, to be replayed: bode webhook list.", registry=DATABASE
+)
+WEBHOOKS_WAITING = Gauge("bode_webhooks_waiting", "Webhooks that are still to arrive.", registry=DATABASE)
 GUARDED_MAILS = Gauge(
     "bode_guarded_mails",
     "Mails that the guard against bursts weighs now (of the last six hours), by organisation, group of providers "
@@ -231,6 +235,11 @@ class DatabaseMetrics:
             BURSTS_UNDECIDED.clear()
             for kind, count in undecided:
                 BURSTS_UNDECIDED.labels(kind).set(count)
+            hook = tables.webhook_delivery.c.state
+            hooks = await connection.execute(sa.select(hook, sa.func.count()).group_by(hook))
+            counted: dict[str, int] = {row[0]: row[1] for row in hooks}
+            WEBHOOKS_DEAD.set(counted.get("dead", 0))
+            WEBHOOKS_WAITING.set(counted.get("waiting", 0))
             balances = await self._parts.health.balances(connection, now)
             GUARDED_MAILS.clear()
             HARD_BOUNCE_RATE.clear()

@@ -125,6 +125,8 @@ async def _serve(app: Application, role: Role, checkpoints: Checkpoints | None) 
         if role.includes(Role.SWEEPER):
             tasks.append(asyncio.create_task(app.sweeper.run(settings.engine.sweep_seconds)))
             tasks.append(asyncio.create_task(app.sequencer.run()))
+            tasks.append(asyncio.create_task(app.teller.run()))
+            tasks.append(asyncio.create_task(app.webhooks.run()))
             if checkpoints is not None:
                 tasks.append(asyncio.create_task(checkpoints.run()))
         if role.includes(Role.API):

@@ -11,7 +11,7 @@ from litestar.openapi.config import OpenAPIConfig
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
-from bode.intake import api
+from bode.intake import api, feed
 from bode.intake.faults import Refused
 from bode.store.database import SchemaError
 from bode_ops.assembly import Application
@@ -65,17 +65,18 @@ def build(app: Application) -> Litestar:
         max_body_bytes=settings.api.max_body_bytes,
         client_timeout=settings.api.client_timeout_seconds,
     )
+    changes = feed.routes(app.feed, keys)
     problems: dict[Any, Any] = {Refused: api.on_refused, HTTPException: api.on_http_error, Exception: api.on_defect}
     # Made once, by an application that is never served: the framework's own pages would load scripts from elsewhere.
     described = Litestar(
-        [messages], openapi_config=OpenAPIConfig(title="Bode", version=api.VERSION), logging_config=None
+        [messages, changes], openapi_config=OpenAPIConfig(title="Bode", version=api.VERSION), logging_config=None
     )
     schema = api.openapi(described.openapi_schema.to_schema())
     webhook = app.bounce_routes.webhook()
     return Litestar(
         [
             *([webhook] if webhook is not None else []),
-            Router("/", route_handlers=[messages, openapi], exception_handlers=problems),
+            Router("/", route_handlers=[messages, changes, openapi], exception_handlers=problems),
             healthz,
             readyz,
             prometheus,

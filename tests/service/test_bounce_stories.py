@@ -592,6 +592,7 @@ async def test_a_report_with_our_message_id_alone_waits_for_a_person_beside_its_
         events="""
         ConsignmentNotification L3 L4
         bounce.received L7
+        staff.action L7 L9
         ConsignmentNotificationFailure L7
         letter.ordered L7
         RelayToNonERDS L6 L7

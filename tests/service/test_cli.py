@@ -194,6 +194,7 @@ COMMANDS = [
     *("keys return-path", "keys return-path list", "keys return-path rotate", "keys return-path remove"),
     *("bounce", "bounce classify", "bounce classify-reply", "bounce held", "bounce decide"),
     *("bounce list", "bounce match", "bounce replay"),
+    *("webhook", "webhook list", "webhook replay"),
 ]
 
 

@@ -180,6 +180,23 @@ class MetricsSettings(_Section):
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
 
 
+class WebhookSettings(_Section):
+    """Who is called when something becomes of a message: where, for which bodies, signed with which secrets."""
+
+    url: HttpAddress
+    organisations: Annotated[tuple[str, ...], Field(min_length=1)]
+    secrets: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,32}$")], Path], Field(min_length=1, max_length=2)
+    ]
+    """Files by the id of the key; two while one takes the other's place: each webhook is signed with both."""
+    kinds: Annotated[
+        tuple[Literal["aangenomen", "verzonden", "wacht-op-medewerker", "afgerond", "geannuleerd", "gewijzigd"], ...],
+        Field(min_length=1),
+    ] = ("wacht-op-medewerker", "afgerond", "geannuleerd")
+    settings: dict[str, Any] = {}
+    """How it is reached: timeout_seconds, concurrency, allowed_networks, allow_http, ca_file, client_certificate ..."""
+
+
 class MaildirSettings(_Section):
     """A maildir that a mail server on this machine delivers bounces in. It is Bode's alone."""
 
@@ -355,6 +372,7 @@ class Settings(BaseSettings):
     letters: LetterSettings = LetterSettings()
     organisations: dict[str, OrganisationSettings] = {}
     policy: PolicySettings = PolicySettings()
+    webhooks: dict[str, WebhookSettings] = {}
     log_format: Literal["json", "console"] = "json"
 
     @classmethod
@@ -419,6 +437,7 @@ def _faults(settings: Settings) -> list[str]:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name):
             faults.append(f"channels.{name}: a name is lower case letters, digits and dashes, at most 32")
     faults += _address_faults(settings)
+    faults += _webhook_faults(settings)
     wanted = settings.policy.notice_last_attempt
     if wanted is not None and wanted >= timedelta(hours=48):
         faults.append("policy.notice_last_attempt: lies within the 48 hours, so shorter than 48h")
@@ -433,6 +452,18 @@ def _faults(settings: Settings) -> list[str]:
         ]
     if settings.environment == "production":
         faults += _unsafe(settings)
+    return faults
+
+
+def _webhook_faults(settings: Settings) -> list[str]:
+    """Give what is wrong with the names and organisations of webhooks."""
+    faults: list[str] = []
+    for name, hook in settings.webhooks.items():
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name):
+            faults.append(f"webhooks.{name}: a name is lower case letters, digits and dashes, at most 32")
+        unknown = sorted(set(hook.organisations) - set(settings.organisations))
+        if unknown:
+            faults.append(f"webhooks.{name}.organisations: {', '.join(unknown)} is not among organisations")
     return faults
 
 

@@ -19,7 +19,7 @@ from bode.domain.parts import Delivery, ProfileState, letter_id
 from bode.domain.policy import Policy
 from bode.evidence.chain import GENESIS
 from bode.evidence.envelope import Sealed, seal
-from bode.store import steps, tables
+from bode.store import changes, steps, tables
 from bode.store.vault import MessageKey, Vault, VaultError
 
 log = structlog.get_logger()
@@ -37,6 +37,8 @@ class Ledger:
     seq: int = 0
     previous: bytes = GENESIS
     is_new: bool = False
+    before: Delivery | None = None
+    """What it was before: none for a new one. Senders are told of the difference."""
     letters: int = 0
     """How many letters there were before."""
     key: MessageKey | None = None
@@ -92,6 +94,7 @@ async def lock(connection: AsyncConnection, message_ids: Sequence[UUID], vault: 
             row.organisation,
             row.event_seq,
             bytes(row.event_hash),
+            before=delivery,
             letters=len(delivery.letters),
             key=_key(row.message_id, row.wrapped_key, vault),
         )
@@ -142,6 +145,7 @@ async def write(
     inserts: list[dict[str, object]] = []
     updates: list[dict[str, object]] = []
     alarms: list[tuple[UUID, Alarm]] = []
+    told: list[dict[str, object]] = []
     for message_id, ledger in ledgers.items():
         for fact in ledger.facts:
             event = seal(
@@ -167,8 +171,10 @@ async def write(
         new_steps += [steps.row_of(step, message_id, now) for step in ledger.steps]
         alarms += [(message_id, alarm) for alarm in ledger.alarms]
         (inserts if ledger.is_new else updates).append(_delivery_row(message_id, ledger, policy, now))
+        told += _changes(message_id, ledger, policy, now)
     await _write_deliveries(connection, inserts, updates)
     await _write_steps(connection, ledgers, new_steps)
+    await changes.insert(connection, told)
     if sealed:
         await connection.execute(sa.insert(tables.event), [_event_row(event) for event in sealed])
     if details:
@@ -201,6 +207,13 @@ def _delivery_row(message_id: UUID, ledger: Ledger, policy: Policy, now: datetim
     if ledger.is_new:
         return row | {"message_id": message_id, "organisation": ledger.organisation}
     return row | {"of": message_id}
+
+
+def _changes(message_id: UUID, ledger: Ledger, policy: Policy, now: datetime) -> list[dict[str, object]]:
+    """Give what the sender is to be told of a message, once: nothing, or one row."""
+    row = changes.row_of(message_id, ledger.organisation, ledger.before, ledger.delivery, policy=policy, now=now)
+    ledger.before = ledger.delivery
+    return [row] if row is not None else []
 
 
 def _names_of_new_letters(ledgers: Mapping[UUID, Ledger]) -> list[dict[str, object]]:

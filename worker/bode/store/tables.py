@@ -384,3 +384,59 @@ burst = sa.Table(
     ),
     sqlite_autoincrement=True,
 )
+
+# ---- what senders are told: see `bode.store.changes` and `bode.store.webhooks` ---------------------------------------
+
+status_change = sa.Table(
+    "status_change",
+    metadata,
+    sa.Column("id", _big_id, primary_key=True, autoincrement=True),
+    # Where it stands in the feed: given after the commit, in one order for all readers; none while it waits.
+    _column("position", _big_id, nullable=True),
+    _column("message_id", sa.Uuid),
+    _column("organisation", sa.String(20)),
+    _column("kind", sa.String(24)),
+    _column("state", sa.String(16)),
+    _column("outcome", sa.String(24)),
+    _column("reasons", sa.Text),
+    _column("sent_at", UtcDateTime, nullable=True),
+    _column("at", UtcDateTime),
+    sa.Index("uq_status_change_position", "position", unique=True),
+    sa.Index("ix_status_change_organisation", "organisation", "position"),
+    sa.Index("ix_status_change_at", "at"),
+    sqlite_autoincrement=True,
+)
+sa.Index(
+    "ix_status_change_waiting",
+    status_change.c.id,
+    postgresql_where=status_change.c.position.is_(None),
+    sqlite_where=status_change.c.position.is_(None),
+)
+
+status_feed = sa.Table(
+    "status_feed",
+    metadata,
+    # One row: who holds it numbers changes.
+    _column("name", sa.String(8), primary_key=True),
+    _column("last", _big_id),
+    _column("purged", _big_id),
+)
+
+webhook_delivery = sa.Table(
+    "webhook_delivery",
+    metadata,
+    _column("subscription", sa.String(32), primary_key=True),
+    _column("position", _big_id, primary_key=True, autoincrement=False),
+    _column("message_id", sa.Uuid),
+    _column("kind", sa.String(24)),
+    _column("event_id", sa.Uuid),
+    _column("body", sa.Text),
+    _column("state", sa.String(8)),
+    _column("attempt", sa.Integer),
+    _column("due_at", UtcDateTime),
+    _column("since", UtcDateTime),
+    _column("answer", sa.String(40), nullable=True),
+    sa.CheckConstraint("state IN ('waiting', 'dead')", name="state"),
+    sa.Index("ix_webhook_delivery_message", "subscription", "message_id", "position"),
+    sa.Index("ix_webhook_delivery_due", "subscription", "state", "due_at"),
+)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -255,7 +255,7 @@ class DatabaseMetrics:
             CLOSE_TO_DEADLINE.labels(str(hours)).set(count)
 
 
-def _set_steps(rows: sa.CursorResult[Any], now: datetime) -> None:
+def _set_steps(rows: Iterable[Any], now: datetime) -> None:
     """Set what one look at all steps tells: how many, the oldest that is due, and repeats of calls."""
     for gauge in (OPEN_STEPS, UNKNOWN_OUTCOMES, DUE_AGE):
         gauge.clear()

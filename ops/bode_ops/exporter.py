@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -201,7 +201,7 @@ class DatabaseMetrics:
         is_open = delivery.state != sa.literal_column("'done'")
         async with self._parts.database.read() as connection:
             before = [now, *(now + timedelta(hours=hours) for hours in _HOURS)]
-            oldest, overdue, *within = (
+            counts = (
                 await connection.execute(
                     sa.select(
                         sa.func.min(delivery.notice_deadline_at),
@@ -209,6 +209,8 @@ class DatabaseMetrics:
                     ).where(is_open, delivery.notice_deadline_at.is_not(None))
                 )
             ).one()
+            deadlines: Sequence[Any] = tuple(counts)
+            oldest, overdue, *within = deadlines
             rows = await connection.execute(
                 sa.select(
                     step.lane, step.state, sa.func.count(), sa.func.count(step.call), sa.func.min(step.due_at)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -205,7 +205,7 @@ class DatabaseMetrics:
         is_open = delivery.state != sa.literal_column("'done'")
         async with self._parts.database.read() as connection:
             before = [now, *(now + timedelta(hours=hours) for hours in _HOURS)]
-            oldest, overdue, *within = (
+            counts = (
                 await connection.execute(
                     sa.select(
                         sa.func.min(delivery.notice_deadline_at),
@@ -213,6 +213,8 @@ class DatabaseMetrics:
                     ).where(is_open, delivery.notice_deadline_at.is_not(None))
                 )
             ).one()
+            deadlines: Sequence[Any] = tuple(counts)
+            oldest, overdue, *within = deadlines
             rows = await connection.execute(
                 sa.select(
                     step.lane, step.state, sa.func.count(), sa.func.count(step.call), sa.func.min(step.due_at)
@@ -264,7 +266,7 @@ class DatabaseMetrics:
             CLOSE_TO_DEADLINE.labels(str(hours)).set(count)
 
 
-def _set_steps(rows: sa.CursorResult[Any], now: datetime) -> None:
+def _set_steps(rows: Iterable[Any], now: datetime) -> None:
     """Set what one look at all steps tells: how many, the oldest that is due, and repeats of calls."""
     for gauge in (OPEN_STEPS, UNKNOWN_OUTCOMES, DUE_AGE):
         gauge.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,7 +28,7 @@ def _certificates(place: str, table: Mapping[str, Any]) -> Iterator[tuple[str, P
         elif isinstance(value, Mapping):
             yield from _certificates(f"{place}.{key}", cast("Mapping[str, Any]", value))
         elif isinstance(value, list):
-            for number, item in enumerate(value):
+            for number, item in enumerate(cast("Sequence[Any]", value)):
                 if isinstance(item, Mapping):
                     yield from _certificates(f"{place}.{key}.{number}", cast("Mapping[str, Any]", item))
 

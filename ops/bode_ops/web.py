@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
+import structlog
 from litestar import Litestar, Request, Response, Router, get
 from litestar.exceptions import HTTPException
 from litestar.openapi.config import OpenAPIConfig
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
+from bode.engine.copies import Audience
 from bode.intake import api
 from bode.intake.faults import Refused
 from bode.store.database import SchemaError
+from bode.store.vault import KeyFileError
 from bode_ops.assembly import Application
+from bode_ops.commands import evidence_copies
+from bode_ops.commands.base import AwayError
 from bode_ops.console import pages
 from bode_ops.exporter import DatabaseMetrics
+
+log = structlog.get_logger()
 
 
 def build(app: Application) -> Litestar:
@@ -58,6 +66,7 @@ def build(app: Application) -> Litestar:
         keys,
         max_body_bytes=settings.api.max_body_bytes,
         client_timeout=settings.api.client_timeout_seconds,
+        extract=_extracts(app),
     )
     problems: dict[Any, Any] = {Refused: api.on_refused, HTTPException: api.on_http_error, Exception: api.on_defect}
     # Made once, by an application that is never served: the framework's own pages would load scripts from elsewhere.
@@ -86,6 +95,23 @@ def build(app: Application) -> Litestar:
         exception_handlers={HTTPException: on_http_error, Exception: api.on_defect},
         logging_config=None,
     )
+
+
+def _extracts(app: Application) -> api.Extract | None:
+    """Give what makes extracts of evidence for the API; nothing where no evidence is kept."""
+    kept = app.settings.evidence
+    if kept is None:
+        return None
+
+    async def extract(message_id: UUID, audience: api.ForWhom, by: str) -> bytes | None:
+        whose = Audience.ADDRESSEE if audience is api.ForWhom.GEADRESSEERDE else Audience.SENDER
+        try:
+            return await evidence_copies.extract(app, kept, message_id, audience=whose, by=by)
+        except (AwayError, KeyFileError) as error:
+            log.error("api.extract_not_signed", message=str(message_id), error=type(error).__name__)
+            return None
+
+    return extract
 
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:

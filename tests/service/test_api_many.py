@@ -324,8 +324,6 @@ def test_a_sender_that_stops_half_way_does_not_hold_the_server(server, path, kin
     with socket.create_connection((host, int(port)), timeout=20) as raw:
         head = f"POST /v1/berichten{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer samen\r\n"
         head += f"Content-Type: {kind}\r\n"
-            f"POST /v1/berichten{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer samen\r\nContent-Type: {kind}\r\n"
-        )
         raw.sendall(head.encode() + b"Content-Length: 100000\r\n\r\n" + whole + b"{")
         answer = b""
         while b"408" not in answer:

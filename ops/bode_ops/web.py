@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
+import structlog
 from litestar import Litestar, Request, Response, Router, get
 from litestar.exceptions import HTTPException
 from litestar.openapi.config import OpenAPIConfig
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
+from bode.engine.copies import Audience
 from bode.intake import api, feed
 from bode.intake.faults import Refused
 from bode.store.database import SchemaError
+from bode.store.vault import KeyFileError
 from bode_ops.assembly import Application
+from bode_ops.commands import evidence_copies
+from bode_ops.commands.base import AwayError
 from bode_ops.console import pages
 from bode_ops.exporter import DATABASE, DatabaseMetrics
 from bode_ops.watched import certificates, disks
 
 _KEEP_SECONDS = 5.0
 """How long what the database told is told again: several scrapers, or a quick one, cost it nothing."""
+
+log = structlog.get_logger()
 
 
 def build(app: Application) -> Litestar:
@@ -64,6 +72,7 @@ def build(app: Application) -> Litestar:
         keys,
         max_body_bytes=settings.api.max_body_bytes,
         client_timeout=settings.api.client_timeout_seconds,
+        extract=_extracts(app),
     )
     changes = feed.routes(app.feed, keys)
     problems: dict[Any, Any] = {Refused: api.on_refused, HTTPException: api.on_http_error, Exception: api.on_defect}
@@ -93,6 +102,23 @@ def build(app: Application) -> Litestar:
         exception_handlers={HTTPException: on_http_error, Exception: api.on_defect},
         logging_config=None,
     )
+
+
+def _extracts(app: Application) -> api.Extract | None:
+    """Give what makes extracts of evidence for the API; nothing where no evidence is kept."""
+    kept = app.settings.evidence
+    if kept is None:
+        return None
+
+    async def extract(message_id: UUID, audience: api.ForWhom, by: str) -> bytes | None:
+        whose = Audience.ADDRESSEE if audience is api.ForWhom.GEADRESSEERDE else Audience.SENDER
+        try:
+            return await evidence_copies.extract(app, kept, message_id, audience=whose, by=by)
+        except (AwayError, KeyFileError) as error:
+            log.error("api.extract_not_signed", message=str(message_id), error=type(error).__name__)
+            return None
+
+    return extract
 
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:

@@ -28,6 +28,7 @@ import structlog
 import uvicorn
 
 from bode import settings as configuration
+from bode.store.evidence_keys import make_keyring
 from bode.store.vault import write_key_file
 from bode_ops import assembly, web
 
@@ -39,8 +40,13 @@ CONFIG = """
 url = "sqlite:///{folder}/bode.db"
 [keys]
 file = "{folder}/bode.key"
+[evidence]
+key_file = "{folder}/evidence.key"
+origin = "bode.example/log"
+folder = "{folder}/evidence"
 [api]
 max_body_bytes = {max_body}
+client_timeout_seconds = 2
 {keys}
 [channels.mijnoverheid]
 adapter = "mijnoverheid"
@@ -93,6 +99,7 @@ class Server:
     def __init__(self, folder, *, keys=KEYS, upgrade=True) -> None:
         self.folder = folder
         write_key_file(folder / "bode.key")
+        self.keyring = make_keyring(folder / "evidence.key", "bode.example/log")
         (folder / "print" / "in").mkdir(parents=True)
         tables = "".join(
             f'[[api.keys]]\nname = "{name}"\nsha256 = "{sha256(name.encode()).hexdigest()}"\n'
@@ -672,6 +679,7 @@ def test_the_openapi_document_is_whole_and_open(server):
         "/v1/berichten/bulk",
         "/v1/berichten/{bericht_id}",
         "/v1/berichten/{bericht_id}/annulering",
+        "/v1/berichten/{bericht_id}/bewijs",
         "/v1/berichten/{bericht_id}/intrekking",
     }
     message = document["components"]["schemas"]["BerichtIn"]
@@ -691,7 +699,7 @@ def test_the_openapi_document_is_whole_and_open(server):
             assert {"2", "4"} <= {status[0] for status in operation["responses"]}
             if method == "post" and not path.endswith("/bulk"):
                 assert operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
-    assert len(names) == 6
+    assert len(names) == 7
     for reference in _references(document):
         here = document
         for part in reference.removeprefix("#/").split("/"):

@@ -283,3 +283,51 @@ def test_another_organisations_message_cannot_be_withdrawn(api, server):
         )
     assert [line["message"] for line in logged if line["event"] == "api.refused_tenant"] == [earlier["id"]]
     assert server.rows() == before
+
+
+# ------------------------------------------------------------------------------------------------------------ evidence
+
+
+@pytest.mark.law("L12")
+def test_an_extract_can_be_checked_by_a_stranger_and_giving_it_is_recorded(api, server):
+    from bode.evidence.verify import Trust, verify
+
+    made = api.post("/v1/berichten", json=body()).json()["id"]
+    path = f"/v1/berichten/{made}/bewijs"
+    before = server.rows()["event"]
+    extracts = {whom: api.get(path, params={"voor": whom}) for whom in ("geadresseerde", "afzender")}
+    for answer in extracts.values():
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["Content-Type"] == "application/zip"
+        assert verify(answer.content, Trust(list(server.keyring.verifiers))).verdict.name == "VALID"
+    assert server.rows()["event"] - before == 2
+    is_problem(api.get(path, params={"voor": "iedereen"}), 400)
+
+
+def test_another_organisations_evidence_is_not_there_and_nothing_is_recorded(api, server):
+    made = api.post("/v1/berichten", json=body()).json()["id"]
+    before = server.rows()
+    with server.client("zandwijk") as other:
+        is_problem(other.get(f"/v1/berichten/{made}/bewijs"), 404)
+    with server.client(None) as anyone:
+        is_problem(anyone.get(f"/v1/berichten/{made}/bewijs"), 401)
+    assert server.rows() == before
+
+
+# -------------------------------------------------------------------------------------------------------- slow senders
+
+
+@pytest.mark.parametrize(("path", "kind"), [("", "application/json"), ("/bulk", "application/x-ndjson")])
+def test_a_sender_that_stops_half_way_does_not_hold_the_server(server, path, kind):
+    host, port = server.url.removeprefix("http://").split(":")
+    whole = lines([body()])
+    with socket.create_connection((host, int(port)), timeout=20) as raw:
+        head = f"POST /v1/berichten{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer samen\r\n"
+        head += f"Content-Type: {kind}\r\n"
+        raw.sendall(head.encode() + b"Content-Length: 100000\r\n\r\n" + whole + b"{")
+        answer = b""
+        while b"408" not in answer:
+            piece = raw.recv(10_000)
+            assert piece, answer
+            answer += piece
+    assert (b'"rij":1,"status":202' in answer) is (path == "/bulk")

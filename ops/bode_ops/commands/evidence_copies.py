@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 from bode.compose.copy import CopyComposer, CopyFacts, Entry, Fact
 from bode.engine.checkpoints import Checkpoints
 from bode.engine.copies import Audience, CannotEraseError, Copies, Issued, UnknownEventError
-from bode.settings import config_folder
+from bode.settings import EvidenceSettings, config_folder
 from bode.store.events import StoredEvent
 from bode.store.evidence_log import NotCoveredError
 from bode_ops import assembly
@@ -67,41 +67,61 @@ def export(
 
     async def work(application: Application) -> tuple[str, bytes]:
         known = await find(application, reference, organisation)
-        seen = await application.status.read(known.id)
-        if seen is None:
-            raise UsageError(f"there is no message with reference {reference!r}")
-        _, delivery, _ = seen
-        parts, now = application.parts, application.clock.now()
-        composer = CopyComposer(config_folder() / "extracts")
-        sender = parts.organisations.get(known.organisation)
-        facts = () if events else _facts(summary(known, delivery, parts.policy, now=now))
-
-        def pdf(chosen: Sequence[StoredEvent], count: int) -> bytes:
-            return composer.compose(
-                CopyFacts(
-                    organisation=sender.name if sender is not None else known.organisation,
-                    reference=known.reference,
-                    message=str(known.id),
-                    issued=when(now),
-                    log=settings.origin,
-                    entries=_entries(chosen, labels(parts.policy)),
-                    closed=count - len(chosen),
-                    facts=facts,
-                )
-            )
-
-        copies = _copies(application, settings.origin)
         try:
-            issued = await copies.issue(known.id, audience=audience, only=events, by=by or me(), make_pdf=pdf)
+            made = await extract(application, settings, known.id, audience=audience, events=events, by=by or me())
+        except LookupError:
+            raise UsageError(f"there is no message with reference {reference!r}") from None
         except UnknownEventError as error:
             raise UsageError(str(error)) from None
-        checkpoints = assembly.build_checkpoints(settings, application.database, application.clock)
-        return known.reference, await _covered(application, checkpoints, copies, issued)
+        return known.reference, made
 
     name, content = with_application(config, work)
     path = out or Path(f"afschrift-{''.join(sign if sign.isalnum() or sign in '-_.' else '_' for sign in name)}.zip")
     path.write_bytes(content)
     console.print(f"wrote {path}: check it with 'bode evidence verify {path} --key KEY'", markup=False)
+
+
+async def extract(
+    application: Application,
+    settings: EvidenceSettings,
+    message_id: UUID,
+    *,
+    audience: Audience,
+    events: Collection[str] = (),
+    by: str,
+) -> bytes:
+    """Give an extract as a ZIP; that it was given out, and to whom, is recorded.
+
+    Raises `LookupError` where there is no such message, `UnknownEventError` for events that it does not have, and
+    `AwayError` while the log does not cover it.
+    """
+    seen = await application.status.read(message_id)
+    if seen is None:
+        raise LookupError(str(message_id))
+    known, delivery, _ = seen
+    parts, now = application.parts, application.clock.now()
+    composer = CopyComposer(config_folder() / "extracts")
+    sender = parts.organisations.get(known.organisation)
+    facts = () if events else _facts(summary(known, delivery, parts.policy, now=now))
+
+    def pdf(chosen: Sequence[StoredEvent], count: int) -> bytes:
+        return composer.compose(
+            CopyFacts(
+                organisation=sender.name if sender is not None else known.organisation,
+                reference=known.reference,
+                message=str(known.id),
+                issued=when(now),
+                log=settings.origin,
+                entries=_entries(chosen, labels(parts.policy)),
+                closed=count - len(chosen),
+                facts=facts,
+            )
+        )
+
+    copies = _copies(application, settings.origin)
+    issued = await copies.issue(message_id, audience=audience, only=events, by=by, make_pdf=pdf)
+    checkpoints = assembly.build_checkpoints(settings, application.database, application.clock)
+    return await _covered(application, checkpoints, copies, issued)
 
 
 def _facts(said: Summary) -> list[Fact]:

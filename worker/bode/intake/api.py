@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Annotated, Any
@@ -21,7 +22,7 @@ from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, Parameter
+from litestar.params import FromPath, FromQuery, Parameter
 from litestar.response import Stream
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
@@ -99,6 +100,19 @@ def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any
     return problem(500, "Fout bij ons", "Er ging iets mis. Stuur hetzelfde bericht later nog eens: dat is veilig.")
 
 
+class ForWhom(StrEnum):
+    """Whom an extract of evidence is for (Awb 2:25)."""
+
+    GEADRESSEERDE = "geadresseerde"
+    """What was sent, noticed and came back."""
+    AFZENDER = "afzender"
+    """Everything."""
+
+
+Extract = Callable[[UUID, ForWhom, str], Awaitable[bytes | None]]
+"""Makes the ZIP of a message's evidence for somebody, by the name of who asks; nothing while it cannot be signed."""
+
+
 class Keys:
     """Who calls, by the API key in `Authorization: Bearer`. Without keys (one machine, loopback) everybody may send."""
 
@@ -155,14 +169,18 @@ class _Rows(ASGIStreamingResponse):
 class _Answers(Stream):
     """Lines of answer, sent by `_Rows`."""
 
+    def __init__(self, lines: AsyncIterator[bytes]) -> None:
+        super().__init__(lines, media_type="application/x-ndjson", headers={"API-Version": VERSION}, status_code=200)
+        self._lines = lines
+
     def to_asgi_response(self, app: Any, request: Request[Any, Any, Any], **how: Any) -> ASGIResponse:
         del app, request
         return _Rows(
-            iterator=self.iterator,
+            iterator=self._lines,
             headers={**(how.get("headers") or {}), **self.headers},
             encoded_headers=how.get("encoded_headers"),
             media_type=self.media_type,
-            status_code=self.status_code or 200,
+            status_code=200,
         )
 
 
@@ -261,7 +279,7 @@ def _rows_route(intake: Intake, keys: Keys, *, max_body_bytes: int, client_timeo
         if request.content_type[0].lower() not in _ROWS or "Content-Encoding" in request.headers:
             raise HTTPException(status_code=415)
         rows = bulk.answers(intake, _pieces(request, client_timeout), caller=caller, longest=max_body_bytes)
-        return _Answers(bulk.spooled(rows), media_type="application/x-ndjson", headers={"API-Version": VERSION})
+        return _Answers(bulk.spooled(rows))
 
     return berichten_aanleveren
 
@@ -343,8 +361,53 @@ def _withdrawal_route(intake: Intake, status: StatusReader, keys: Keys, *, clien
     return bericht_intrekken
 
 
+def _evidence_route(status: StatusReader, keys: Keys, extract: Extract | None) -> HTTPRouteHandler:
+    @get(
+        "/berichten/{bericht_id:uuid}/bewijs",
+        media_type="application/zip",
+        summary="Haal een afschrift van het bewijs op",
+        description=(
+            "Een ZIP die iedereen kan nagaan zonder ons te vertrouwen (Awb 2:25). Dat het afschrift is gegeven, en "
+            "voor wie, komt in het bewijs te staan; daarom is elk afschrift een ander. Kan tot 30 seconden duren."
+        ),
+        responses={
+            400: _problem_spec("voor is geadresseerde of afzender"),
+            401: _problem_spec("Geen geldige sleutel"),
+            404: _problem_spec("Er is geen bericht met dit id, of hier wordt geen bewijs bewaard"),
+            503: _problem_spec("Het afschrift is nog niet ondertekend: vraag het later nog eens"),
+        },
+    )
+    async def bewijs_opvragen(
+        request: Request[Any, Any, Any], bericht_id: FromPath[UUID], voor: FromQuery[ForWhom] = ForWhom.AFZENDER
+    ) -> Response[Any]:
+        caller = keys.of(request)
+        await _found(status, bericht_id, caller)
+        if extract is None:
+            raise NotFoundException
+        made = await extract(bericht_id, voor, caller.name)
+        if made is None:
+            text = "Het afschrift is nog niet ondertekend. Vraag het later nog eens."
+            return problem(503, "Even niet beschikbaar", text, headers={"Retry-After": "30"})
+        return Response(
+            made,
+            media_type="application/zip",
+            headers={
+                "API-Version": VERSION,
+                "Content-Disposition": f'attachment; filename="afschrift-{bericht_id}.zip"',
+            },
+        )
+
+    return bewijs_opvragen
+
+
 def routes(
-    intake: Intake, status: StatusReader, keys: Keys, *, max_body_bytes: int, client_timeout: float = 30.0
+    intake: Intake,
+    status: StatusReader,
+    keys: Keys,
+    *,
+    max_body_bytes: int,
+    client_timeout: float = 30.0,
+    extract: Extract | None = None,
 ) -> Router:
     """Give the routes of the API, to be mounted in an application. `client_timeout` is in seconds."""
 
@@ -398,6 +461,7 @@ def routes(
             _search_route(status, keys),
             bericht_opvragen,
             bericht_annuleren,
+            _evidence_route(status, keys, extract),
             _withdrawal_route(intake, status, keys, client_timeout=client_timeout),
         ],
         guards=[keys.guard],

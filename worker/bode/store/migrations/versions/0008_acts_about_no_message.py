@@ -1,6 +1,6 @@
 """What people did that is about no message, with triggers that keep it as it was written.
 
-Revision ID: 0040
+Revision ID: 0008
 Revises: 0007
 """
 

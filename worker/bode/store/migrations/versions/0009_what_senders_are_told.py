@@ -1,7 +1,7 @@
 """The feed of status changes, and the webhooks that wait to be sent.
 
-Revision ID: 0030
-Revises: 0007
+Revision ID: 0009
+Revises: 0008
 """
 
 import sqlalchemy as sa

@@ -158,7 +158,7 @@ def status(reference: str, /, *, organisation: str | None = None, config: Config
         if seen is None:
             raise UsageError(f"there is no message with reference {reference!r}")
         async with application.database.read() as connection:
-            story = await events.of_message(connection, known.id)
+            story = await events.of_message(connection, known.id, application.parts.vault)
         return render_text(*seen, story, policy=application.parts.policy, now=application.clock.now())
 
     console.print(with_application(config, work), markup=False)

@@ -430,7 +430,7 @@ class App:
 
     async def events(self, message: UUID) -> list[StoredEvent]:
         async with self.database.read() as connection:
-            return await events.of_message(connection, message)
+            return await events.of_message(connection, message, self.vault)
 
     async def named(self, message: UUID, name: str) -> list[StoredEvent]:
         return [event for event in await self.events(message) if event.name == name]

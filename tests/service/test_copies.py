@@ -9,11 +9,14 @@ import pytest
 
 from bode.domain import events as ev
 from bode.domain.bounces import Reason, Verdict
+from bode.domain.decision import Fact
 from bode.engine.copies import Audience, CannotEraseError, Copies, UnknownEventError, held
 from bode.engine.evidence_audit import Audit
 from bode.evidence.note import Checkpoint, SigningKey
 from bode.evidence.verify import Trust, verify
 from bode.store import evidence_log, tables
+from bode.store.record import lock, write
+from bode_ops.story.timeline import timeline
 
 ORIGIN = "log.bode.example"
 PDF = b"%PDF the story"
@@ -118,6 +121,66 @@ async def test_an_addressee_is_not_told_what_staff_wrote(app, body, copies, key)
     assert check(data, key) == "valid"
 
 
+TYPED = "buurvrouw De Wit belde"
+
+
+@pytest.mark.law("L13")
+async def test_no_text_that_a_person_typed_stands_in_an_envelope_and_an_extract_shows_it(app, body, copies, key):
+    message = await finished(app, body)
+    now = app.clock.now()
+    acts = [
+        ev.LetterReturned(0, now, "R01", TYPED),
+        ev.LetterUnclear(0, now, "X", TYPED),
+        ev.Handled("j.jansen", TYPED),
+        ev.Retried("j.jansen", TYPED),
+        ev.LetterOrdered("j.jansen", TYPED),
+        ev.LetterStopped(1, "j.jansen", TYPED),
+    ]
+    before = len(await app.events(message))
+    for act in acts:
+        await app.lanes.apply([(message, act)])
+    await copies.hold(message, by="j.jansen", reason=TYPED, on=True)
+    events = await app.events(message)
+    told = [event for event in events[before:] if TYPED in (event.details or {}).values()]
+    assert {event.detail["act"] for event in told if event.name == "staff.action"} == {
+        *("handled", "retry", "letter", "letter_stopped", "legal_hold")
+    }
+    assert {event.name for event in told} == {"staff.action", "letter.returned", "letter.unclear"}
+    assert all(TYPED.encode() not in event.envelope for event in events)
+
+    shown: list[str] = []
+
+    def make_pdf(chosen, _count):
+        shown.extend(line.detail for line in timeline(chosen, channels={}))
+        return PDF
+
+    issued = await copies.issue(message, audience=Audience.COURT, by="j.jansen", make_pdf=make_pdf)
+    await signed(app, key)
+    data = await copies.finish(issued)
+    assert check(data, key) == "valid"
+    assert sum(TYPED in detail for detail in shown) == len(told)
+    archive = zipfile.ZipFile(io.BytesIO(data))
+    for event in told:
+        assert TYPED.encode() in archive.read(f"details/{event.seq:06d}.json")
+        assert TYPED.encode() not in archive.read(f"events/{event.seq:06d}.json")
+    faults: list[object] = []
+    report = await Audit(app.database, faults.append, folder=None, vault=app.vault).run()
+    assert (report.details >= len(told), faults) == (True, [])
+
+
+@pytest.mark.law("L9")
+async def test_an_event_recorded_with_its_reason_open_still_shows_it_and_verifies(app, body, copies, key):
+    message = await finished(app, body)
+    fact = Fact("staff.action", ("L6", "L9"), detail={"act": "retry", "by": "j.jansen", "reason": TYPED})
+    async with app.database.write() as connection:
+        ledgers = await lock(connection, [message], app.vault)
+        ledgers[message].facts.append(fact)
+        await write(connection, ledgers, policy=app.parts.policy, vault=app.vault, now=app.clock.now())
+    (line,) = timeline(await app.named(message, "staff.action"), channels={})
+    assert line.detail == f"Reden: {TYPED}."
+    assert check(await extract(app, copies, key, message), key) == "valid"
+
+
 async def test_an_extract_is_not_made_before_a_checkpoint_covers_it(app, body, copies):
     message = await finished(app, body)
     issued = await copies.issue(message, audience=Audience.COURT, by="x", make_pdf=lambda *_: PDF)
@@ -142,7 +205,9 @@ async def test_erasing_leaves_nothing_personal_and_the_proof_whole(app, body, co
     (row,) = await app.rows(tables.message, tables.message.c.id == message)
     assert bytes(row.addressee_hash) == bytes(32)
     after = await app.events(message)
-    assert after[: len(events)] == events
+    assert [event.envelope for event in after[: len(events)]] == [event.envelope for event in events]
+    assert any(event.details for event in events), "there was something to erase"
+    assert not any(event.details for event in after)
     assert [event.name for event in after[len(events) :]] == ["detail.shredded"]
 
     assert check(earlier, key) == "valid"

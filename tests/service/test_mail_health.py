@@ -113,7 +113,8 @@ async def test_a_burst_from_one_provider_holds_letters_until_a_person_confirms(a
     assert [await notice(app, message) for message in messages] == [N.UNDELIVERABLE] * 7
     assert sorted(app.printer.printed.values()) == [1] * 7
     (act,) = await app.named(messages[0], "staff.action")
-    assert act.detail == {"act": "burst_confirmed", "by": "Anna", "reason": "gebeld"}
+    assert act.detail == {"act": "burst_confirmed", "by": "Anna"}
+    assert act.details == {"reason": "gebeld"}
 
 
 async def test_a_burst_that_is_not_real_is_sent_again(app):
@@ -280,4 +281,8 @@ async def test_a_stray_bounce_is_matched_by_hand(app):
     (event,) = await app.named(message, "bounce.received")
     assert event.detail["matched_by"] == "Anna"
     (act,) = await app.named(message, "staff.action")
-    assert act.detail == {"act": "bounce_matched", "by": "Anna", "reason": "zelfde adres"}
+    assert act.detail == {"act": "bounce_matched", "by": "Anna"}
+    assert act.details == {"reason": "zelfde adres"}
+    assert event.details is not None
+    assert event.details["matched_why"] == "zelfde adres"
+    assert all(b"zelfde adres" not in one.envelope for one in await app.events(message))

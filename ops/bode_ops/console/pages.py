@@ -204,7 +204,7 @@ class _Console:
             raise NotFoundException
         known, delivery, later = seen
         async with self.database.read() as connection:
-            story = await events.of_message(connection, message_id)
+            story = await events.of_message(connection, message_id, self.vault)
             pages = await _letter_pages(connection, message_id)
             earlier = await messages.get(connection, known.concerns) if known.concerns is not None else None
         return self._page(

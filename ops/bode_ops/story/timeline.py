@@ -1,8 +1,9 @@
 """What happened to a message and how it stands, in plain Dutch: for the command line, the pages, and the telephone.
 
-Pure: evidence events and a delivery go in, words come out. Every line says what happened, why, and what follows; codes
-of other systems stand in brackets. An event without words of its own still gives a line. Nothing here holds personal
-data of the addressee: events do not, and free text of staff and print services is cleaned of what could be a BSN.
+Pure: evidence events and a delivery go in, words come out. Every line says what happened, why, and what follows;
+codes of other systems stand in brackets. An event without words of its own still gives a line. Envelopes hold no
+personal data of the addressee; free text of staff and print services is told where an event's details are open,
+cleaned of what could be a BSN, and where they are closed the line says that there is such a text.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from bode_ops.story.words import (
     LETTERS,
     MESSAGE_ON_PAPER,
     NOT_USED,
+    PRINTER_WROTE,
+    REASON_GIVEN,
     RECORDED,
     RETURN_ADVICE,
     RETURN_REASONS,
@@ -78,6 +81,30 @@ class _Scene:
     def text(self, key: str) -> str:
         value = self.event.detail.get(key)
         return "" if value is None or isinstance(value, (list, dict)) else one_line(str(value))
+
+    def typed(self, key: str) -> str:
+        """Give free text, where its details are open; events of before it was sealed have it in the envelope."""
+        value = (self.event.details or {}).get(key)
+        return free_text(value if isinstance(value, str) else self.text(key))
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has details that cannot be read here."""
+        return self.event.committed and self.event.details is None
+
+    @property
+    def reason(self) -> str:
+        """Say the reason that a person gave, or that there is one."""
+        if reason := self.typed("reason"):
+            return f"Reden: {reason}."
+        return REASON_GIVEN if self.closed else ""
+
+    @property
+    def printer_said(self) -> str:
+        """Say what the print service wrote, or that it wrote something."""
+        if said := self.typed("reason"):
+            return f"De drukker meldt: {said}."
+        return PRINTER_WROTE if self.closed else ""
 
     def flag(self, key: str) -> bool:
         return self.event.detail.get(key) is True
@@ -437,7 +464,7 @@ def _bounced(scene: _Scene) -> _Told:
     said, by = _mail_server_said(scene), free_text(scene.text("matched_by"))
     if not by:
         return said
-    why = free_text(scene.text("matched_why"))
+    why = scene.typed("matched_why")
     hand = f"{by} heeft dit antwoord bij dit bericht gezocht{f', met als reden: {why}' if why else ''}."
     return said._replace(detail=sentences(hand, said.detail))
 
@@ -622,24 +649,22 @@ def _letter_posted(scene: _Scene) -> _Told:
 
 
 def _letter_returned(scene: _Scene) -> _Told:
-    reason, why = free_text(scene.text("reason")), scene.text("why")
-    told = f"De drukker meldt: {reason}." if reason else ""
+    why = scene.text("why")
     words = RETURN_REASONS.get(why, "")
-    detail = sentences(told, RETURN_ADVICE.get(why, ""), "Een medewerker moet kijken.")
+    detail = sentences(scene.printer_said, RETURN_ADVICE.get(why, ""), "Een medewerker moet kijken.")
     title = f"{scene.letter}: teruggekomen{f', {words}' if words else ''}{in_brackets(scene.text('code'))}"
     return _Told(title, detail, Kind.BAD)
 
 
 def _letter_unclear(scene: _Scene) -> _Told:
-    reason = free_text(scene.text("reason"))
-    told = f"De drukker meldt: {reason}." if reason else ""
-    detail = sentences(told, "Hieruit blijkt niet waar de brief is. Bode gokt niet: een medewerker moet kijken.")
+    detail = sentences(
+        scene.printer_said, "Hieruit blijkt niet waar de brief is. Bode gokt niet: een medewerker moet kijken."
+    )
     return _Told(f"{scene.letter}: niet duidelijk waar hij is{in_brackets(scene.text('code'))}", detail, Kind.WARNING)
 
 
 def _cancelled(scene: _Scene) -> _Told:
-    by, reason = free_text(scene.text("by")), free_text(scene.text("reason"))
-    why = f"Reden: {reason}." if reason else ""
+    by, why = free_text(scene.text("by")), scene.reason
     title = f"Geannuleerd door {by}" if by else "Geannuleerd"
     return _Told(title, sentences(why, "Er was nog niets verstuurd."), Kind.PERSON)
 
@@ -653,8 +678,7 @@ def _superseded(scene: _Scene) -> _Told:
 
 
 def _staff(scene: _Scene) -> _Told:
-    by, reason = free_text(scene.text("by")) or "Een medewerker", free_text(scene.text("reason"))
-    why = f"Reden: {reason}." if reason else ""
+    by, why = free_text(scene.text("by")) or "Een medewerker", scene.reason
     match scene.text("act"):
         case "retry":
             return _Told(f"{by} laat het nog eens proberen", why, Kind.PERSON)

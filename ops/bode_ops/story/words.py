@@ -300,6 +300,8 @@ def free_text(text: str) -> str:
 
 
 _LONGEST_FREE = 200
+REASON_GIVEN = "Er is een reden gegeven; die is hier niet te lezen."
+PRINTER_WROTE = "De drukker schreef er iets bij; dat is hier niet te lezen."
 HEARD_LATE = timedelta(minutes=5)
 LETTER_SAYS = (
     "Er gaat een brief. Daarin staat dat er een bericht klaarstaat en hoe de ontvanger een e-mailadres kan doorgeven. "

@@ -156,7 +156,7 @@ def test_a_letter_that_a_person_ordered_is_not_doubled_by_a_later_failure(case):
 
 def test_ordering_a_letter_is_an_act_with_a_name_and_a_reason(case):
     (fact,) = case(BOX).letter_ordered().named("staff.action")
-    assert (fact.detail["act"], fact.detail["by"], fact.detail["reason"]) == (
+    assert (fact.detail["act"], fact.detail["by"], fact.sealed["reason"]) == (
         "letter",
         "medewerker-12",
         "geadresseerde vroeg erom",

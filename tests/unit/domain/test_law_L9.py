@@ -25,7 +25,7 @@ def test_a_scheduled_message_can_be_called_back_and_nothing_of_it_is_left_to_do(
 
 def test_who_called_it_back_and_why_is_recorded(case):
     (fact,) = case(BOX, publish_after=timedelta(days=3)).cancelled().named("message.cancelled")
-    assert (fact.law, fact.detail["by"], fact.detail["reason"]) == (("L9",), "zaaksysteem-1", "verkeerde bijlage")
+    assert (fact.law, fact.detail["by"], fact.sealed["reason"]) == (("L9",), "zaaksysteem-1", "verkeerde bijlage")
 
 
 def test_a_letter_that_was_not_handed_over_is_called_back_too(case):

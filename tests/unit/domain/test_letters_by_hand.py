@@ -103,7 +103,7 @@ def test_a_letter_that_was_not_handed_over_can_be_stopped_and_another_ordered(pa
     assert paper.letter.state is LetterState.CANCELLED
     assert (paper.delivery.state, paper.delivery.outcome) == (DeliveryState.DONE, Outcome.BY_HAND)
     (act,) = paper.facts("staff.action")
-    assert (act.detail["act"], act.detail["by"], act.detail["reason"]) == ("letter_stopped", PERSON, "toch niet nodig")
+    assert (act.detail["act"], act.detail["by"], act.sealed["reason"]) == ("letter_stopped", PERSON, "toch niet nodig")
     assert paper.last.closed == ("letter/0",)
     paper.then(ev.LetterOrdered(PERSON, "toch wel")).then(ev.LetterSubmitted(1, paper.now, TimeSource.OUR_CLOCK)).then(
         ev.LetterPosted(1, paper.now, TimeSource.OTHER_SIDE, "DISPATCHED")

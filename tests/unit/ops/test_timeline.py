@@ -92,9 +92,10 @@ class Story:
 
 
 def stored(fact: Fact, seq: int, now: datetime) -> StoredEvent:
+    """Give an event as it is read with its details open."""
     sealed = seal(fact, message_id=UUID(int=1), organisation=OIN, seq=seq, previous=GENESIS, recorded_at=now)
     envelope = msgspec.json.decode(sealed.envelope)
-    return StoredEvent(
+    event = StoredEvent(
         seq,
         fact.name,
         fact.part,
@@ -105,7 +106,9 @@ def stored(fact: Fact, seq: int, now: datetime) -> StoredEvent:
         envelope["detail"],
         sealed.envelope,
         sealed.hash,
+        "detail_commit" in envelope,
     )
+    return event if sealed.details is None else event.opened(sealed.details)
 
 
 @pytest.fixture
@@ -131,15 +134,24 @@ def story(policy: Policy) -> Callable[..., Story]:
 
 
 def names_written() -> set[str]:
+<<<<<<< HEAD
     """Every event name that stands in the worker's source, as the first text handed to `fact`, `Fact` or `_sent`."""
+=======
+    """Every event name that stands in the worker's source, in `fact(...)`, `Fact(...)` or `_sent(story, ...)`."""
+>>>>>>> side
     found: set[str] = set()
     for path in Path(bode.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or not node.args:
                 continue
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+<<<<<<< HEAD
             if called in {"fact", "Fact", "_sent"} and len(node.args) > (called == "_sent"):
                 first = node.args[called == "_sent"]
+=======
+            if called in {"fact", "Fact", "_sent"}:
+                first = node.args[1 if called == "_sent" else 0]
+>>>>>>> side
                 values = ast.walk(first) if isinstance(first, ast.IfExp) else [first]
                 found |= {
                     item.value
@@ -379,6 +391,48 @@ def test_an_act_of_staff_has_a_name_and_a_reason_but_no_bsn(story):
     assert line.title == "a.jansen bestelt een brief met het bericht"
     assert "999990019" not in line.detail
     assert line.kind is Kind.PERSON
+
+
+REASON = "gebeld met de dochter"
+
+
+@pytest.mark.parametrize(
+    ("event", "name"),
+    [
+        (ev.LetterOrdered("a.jansen", REASON), "staff.action"),
+        (ev.Retried("a.jansen", REASON), "staff.action"),
+        (ev.Cancelled("a.jansen", REASON), "message.cancelled"),
+    ],
+    ids=["letter", "retry", "cancel"],
+)
+def test_a_typed_reason_is_told_where_details_are_open_and_else_that_there_is_one(story, event, name):
+    told = story().then(event)
+    assert f"Reden: {REASON}." in told.line(name).detail
+    closed = [replace(item, details=None) for item in told.events]
+    (line,) = [line for line, item in zip(timeline(closed, channels={}), closed, strict=True) if item.name == name]
+    assert words.REASON_GIVEN in line.detail
+    assert REASON not in line.detail
+
+
+@pytest.mark.parametrize("name", ["staff.action", "message.cancelled", "letter.returned", "letter.unclear"])
+def test_an_event_from_before_reasons_were_sealed_still_tells_its_reason(name):
+    fact = Fact(name, ("L9",), detail={"act": "retry", "by": "a.jansen", "reason": REASON})
+    (line,) = timeline([stored(fact, 1, START)], channels={})
+    assert f"{REASON}." in line.detail
+    assert words.REASON_GIVEN not in line.detail
+
+
+def test_what_the_post_wrote_on_a_letter_is_told_where_details_are_open(story):
+    told = story(has_email=False).placed()
+    told.then(ev.LetterSubmitted(0, START, ev.TimeSource.OUR_CLOCK)).then(
+        ev.LetterReturned(0, START, "R01", REASON, ev.ReturnReason.GONE_AWAY)
+    )
+    line = told.line("letter.returned")
+    assert f"De drukker meldt: {REASON}." in line.detail
+    closed = [replace(item, details=None) for item in told.events if item.name == "letter.returned"]
+    (line,) = timeline(closed, channels={})
+    assert words.PRINTER_WROTE in line.detail
+    assert "verhuisd" in line.title
 
 
 def test_a_late_happening_is_told_as_one_without_consequence(story):

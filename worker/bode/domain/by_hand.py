@@ -28,7 +28,7 @@ def on_letter_stopped(story: Story, event: ev.LetterStopped) -> None:
         story.recorded("LetterStopped", letter=event.letter)
         return
     part, law = letter_part(event.letter), "L7" if letter.kind is LetterKind.NOTICE else "L6"
-    story.fact("staff.action", law, "L9", part=part, act="letter_stopped", by=event.by, reason=event.reason)
+    story.staff(law, "L9", part=part, act="letter_stopped", by=event.by, reason=event.reason)
     story.put_letter(event.letter, replace(letter, state=L.CANCELLED))
     story.settle(part)
     story.close(part)
@@ -43,15 +43,8 @@ def on_handled(story: Story, event: ev.Handled) -> None:
         return
     story.delivery = replace(story.delivery, by_hand=True)
     for item in waiting:
-        story.fact(
-            "staff.action",
-            "L6",
-            "L12",
-            part=item.part,
-            act="handled",
-            waited_for=item.reason,
-            by=event.by,
-            reason=event.reason,
+        story.staff(
+            "L6", "L12", part=item.part, act="handled", by=event.by, reason=event.reason, waited_for=item.reason
         )
     for part in dict.fromkeys(item.part for item in waiting):
         story.settle(part)

@@ -58,7 +58,8 @@ class Step:
 class Fact:
     """Something that happened, for evidence: an event of the vocabulary, and the law rows it serves.
 
-    `detail` holds no personal data and goes into the envelope; `sealed` does, and goes encrypted, only committed to.
+    `detail` holds no personal data and goes into the envelope. `sealed` does, or is text that a person typed, in which
+    anything may stand: it goes encrypted, only committed to.
     """
 
     name: str
@@ -112,6 +113,11 @@ class Decision:
 def iso(moment: datetime | None) -> str | None:
     """Write a moment as evidence keeps it: ISO 8601 in UTC."""
     return None if moment is None else moment.isoformat()
+
+
+def typed(**texts: str | None) -> Detail:
+    """Give the free texts that there are, to be sealed: nothing can say what stands in them."""
+    return {name: text for name, text in texts.items() if text}
 
 
 class Story:
@@ -217,12 +223,17 @@ class Story:
         kept = {key: value for key, value in {**detail, **(more or {})}.items() if value is not None}
         self._facts.append(Fact(name, law, part, at, source, kept, sealed or {}))
 
+    def staff(self, *law: str, act: str, by: str, reason: str | None, part: str | None = None, **detail: str) -> None:
+        """Record an act of a person; the reason is what they typed, and is sealed."""
+        sealed = typed(reason=reason)
+        self._facts.append(Fact("staff.action", law, part, detail={"act": act, "by": by, **detail}, sealed=sealed))
+
     def recorded(self, event: str, **detail: str | int | None) -> None:
         """Record an event that moves nothing: late, repeated or out of order."""
         self._facts.append(Fact("event.recorded", ("L12",), detail={"event": event, "moved": False, **detail}))
 
     def bounced(self, part: str, bounce: Bounce, *, moved: bool) -> None:
-        """Record what a mail server said; its own text can name the address and is sealed."""
+        """Record what a mail server said; its own text can name the address, and is sealed as what people type is."""
         self.fact(
             "bounce.received"
             if bounce.reported
@@ -239,14 +250,13 @@ class Story:
             status=bounce.status,
             mta=bounce.mta,
             matched_by=bounce.matched_by,
-            matched_why=bounce.matched_why,
             moved=moved,
-            sealed={"diagnostic": bounce.diagnostic} if bounce.diagnostic else {},
+            sealed=typed(diagnostic=bounce.diagnostic, matched_why=bounce.matched_why),
         )
         if bounce.matched_by is not None:
             # That this report is about this message is the word of a person, and so an act of theirs.
             by, why = bounce.matched_by, bounce.matched_why
-            self.fact("staff.action", "L7", "L9", part=part, act="bounce_matched", by=by, reason=why)
+            self.staff("L7", "L9", part=part, act="bounce_matched", by=by, reason=why)
 
     def alarm(self, kind: AlarmKind, lane: str, code: str, *, stop: bool = False) -> None:
         self._alarms.append(Alarm(kind, lane, code, stop))

@@ -20,7 +20,7 @@ from typing import assert_never
 from bode.domain import events as ev
 from bode.domain.by_hand import on_handled, on_letter_stopped
 from bode.domain.channels import choose_channels
-from bode.domain.decision import Decision, Story, iso
+from bode.domain.decision import Decision, Story, iso, typed
 from bode.domain.letters import (
     on_letter_news,
     on_letter_trouble,
@@ -124,7 +124,7 @@ def _on_cancelled(story: Story, event: ev.Cancelled) -> None:
     if story.delivery.handed_over or story.delivery.cancelled:
         story.recorded("Cancelled")
         return
-    story.fact("message.cancelled", "L9", by=event.by, reason=event.reason)
+    story.fact("message.cancelled", "L9", by=event.by, sealed=typed(reason=event.reason))
     drop_profile(story)
     for placement in story.delivery.placements:
         story.put(replace(placement, state=P.CANCELLED))
@@ -140,7 +140,7 @@ def _on_letter_ordered(story: Story, event: ev.LetterOrdered) -> None:
     if story.delivery.cancelled:
         story.recorded("LetterOrdered")
         return
-    story.fact("staff.action", "L6", "L9", act="letter", by=event.by, reason=event.reason)
+    story.staff("L6", "L9", act="letter", by=event.by, reason=event.reason)
     drop_profile(story)
     order_letter(story, LetterKind.MESSAGE, LetterReason.ORDERED, about=None)
 
@@ -181,7 +181,7 @@ def _on_lease_expired(story: Story, event: ev.LeaseExpired) -> None:
 
 def _on_retried(story: Story, event: ev.Retried) -> None:
     """Try again every part that waited for a person, who repaired the cause; the act is recorded."""
-    story.fact("staff.action", "L6", "L9", act="retry", by=event.by, reason=event.reason)
+    story.staff("L6", "L9", act="retry", by=event.by, reason=event.reason)
     retry_profile(story)
     for placement in story.delivery.placements:
         part = placement_part(placement.channel)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bode.domain import events as ev
-from bode.domain.decision import Action, AlarmKind, Detail, Story, iso
+from bode.domain.decision import Action, AlarmKind, Detail, Story, iso, typed
 from bode.domain.events import TimeSource
 from bode.domain.parts import AttentionReason, Letter, LetterKind, LetterReason, Sending, letter_part
 from bode.domain.parts import LetterState as L
@@ -113,13 +113,13 @@ def on_letter_news(story: Story, event: _LetterNews) -> None:
             story.put_letter(event.letter, replace(letter, state=L.RETURNED))
             story.settle(part)
             story.close(part)
-            story.fact(
-                "letter.returned", law, part=part, at=event.at, code=event.code, reason=event.reason, why=event.why
-            )
+            sealed = typed(reason=event.reason)
+            story.fact("letter.returned", law, part=part, at=event.at, code=event.code, why=event.why, sealed=sealed)
             story.attend(part, AttentionReason.LETTER_RETURNED)
         case _, ev.LetterUnclear():
             # Nothing moves on a guess: the letter may be on its way, or lie in a bin. A person asks.
-            story.fact("letter.unclear", law, part=part, at=event.at, code=event.code, reason=event.reason)
+            sealed = typed(reason=event.reason)
+            story.fact("letter.unclear", law, part=part, at=event.at, code=event.code, sealed=sealed)
             story.attend(part, AttentionReason.LETTER_UNCLEAR)
         case _:
             story.recorded(type(event).__name__, letter=event.letter, state=letter.state)

@@ -337,7 +337,7 @@ def on_burst(story: Story, event: ev.BurstSuspected | ev.BurstDecided) -> None:
 def _decided(story: Story, placement: Placement, notice: Notice, event: ev.BurstDecided) -> None:
     part = notice_part(placement.channel)
     act = "burst_confirmed" if event.real else "burst_rejected"
-    story.fact("staff.action", "L7", "L9", part=part, act=act, by=event.by, reason=event.reason)
+    story.staff("L7", "L9", part=part, act=act, by=event.by, reason=event.reason)
     story.settle(part)
     if not event.real and story.now < notice.deadline_at:
         story.put(replace(placement, notice=replace(notice, state=N.DUE)))

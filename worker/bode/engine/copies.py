@@ -12,16 +12,16 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.clock import Clock
-from bode.domain.decision import Detail, Fact
+from bode.domain.decision import Detail, Fact, typed
 from bode.domain.parts import DeliveryState
 from bode.domain.policy import Policy
 from bode.evidence.extract import Closed, Draft, Open, build
 from bode.evidence.statement import ISSUED
 from bode.store import evidence_log, tables
 from bode.store.database import Database
-from bode.store.events import StoredEvent, of_message
+from bode.store.events import StoredEvent, details_of, of_message
 from bode.store.record import Ledger, lock, write
-from bode.store.vault import MessageKey, Vault
+from bode.store.vault import Vault
 
 SHREDDED = "detail.shredded"
 
@@ -72,7 +72,7 @@ class Issued:
 
 
 MakePdf = Callable[[Sequence[StoredEvent], int], bytes]
-"""Writes the story of the open events, given how many there are in all."""
+"""Writes the story of the open events with their details, given how many there are in all."""
 
 
 class Copies:
@@ -106,7 +106,8 @@ class Copies:
             chosen = [event for event in events if _asked_for(event, audience, only)]
             if missing := set(only) - {event.name for event in events}:
                 raise UnknownEventError(missing, {event.name for event in events})
-            details = await self._details(connection, message_id, ledger.key)
+            key = ledger.key
+            details = await details_of(connection, message_id, self._vault, key) if key is not None else {}
             seqs = {event.seq for event in chosen}
             draft = Draft(
                 self._origin,
@@ -118,7 +119,10 @@ class Copies:
                     else Closed(event.hash)
                     for event in events
                 ],
-                make_pdf(chosen, len(events)),
+                make_pdf(
+                    [event.opened(details[event.seq][1]) if event.seq in details else event for event in chosen],
+                    len(events),
+                ),
             )
             detail: Detail = {"extract": draft.digest, "audience": str(audience), "by": by, "opened": len(chosen)}
             ledger.facts.append(Fact(ISSUED, ("L12",), at=now, detail=detail))
@@ -176,7 +180,7 @@ class Copies:
                 await connection.execute(sa.delete(table).where(table.c.message_id == message_id))
             act = "legal_hold" if on else "legal_hold_released"
             ledger.facts.append(
-                Fact("staff.action", ("L12", "L13"), at=now, detail={"act": act, "by": by, "reason": reason})
+                Fact("staff.action", ("L12", "L13"), at=now, detail={"act": act, "by": by}, sealed=typed(reason=reason))
             )
             await self._write(connection, message_id, ledger, now)
         return True
@@ -189,21 +193,6 @@ class Copies:
 
     async def _write(self, connection: AsyncConnection, message_id: UUID, ledger: Ledger, now: datetime) -> None:
         await write(connection, {message_id: ledger}, policy=self._policy, vault=self._vault, now=now)
-
-    async def _details(
-        self, connection: AsyncConnection, message_id: UUID, key: MessageKey | None
-    ) -> dict[int, tuple[bytes, bytes]]:
-        """Give salt and details by event, as far as they are kept."""
-        if key is None:
-            return {}
-        column = tables.event_detail.c
-        rows = await connection.execute(
-            sa.select(column.seq, column.salt, column.sealed).where(column.message_id == message_id)
-        )
-        return {
-            row.seq: (bytes(row.salt), self._vault.open(key, message_id, f"event {row.seq}", bytes(row.sealed)))
-            for row in rows
-        }
 
 
 def _asked_for(event: StoredEvent, audience: Audience, only: Collection[str]) -> bool:

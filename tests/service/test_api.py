@@ -681,6 +681,7 @@ def test_the_openapi_document_is_whole_and_open(server):
         "/v1/berichten/{bericht_id}/annulering",
         "/v1/berichten/{bericht_id}/bewijs",
         "/v1/berichten/{bericht_id}/intrekking",
+        "/v1/statuswijzigingen",
     }
     message = document["components"]["schemas"]["BerichtIn"]
     assert set(message["required"]) == {"afzender", "kenmerk", "aard", "geadresseerde", "onderwerp", "tekst"}

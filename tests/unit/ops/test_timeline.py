@@ -134,24 +134,15 @@ def story(policy: Policy) -> Callable[..., Story]:
 
 
 def names_written() -> set[str]:
-<<<<<<< HEAD
     """Every event name that stands in the worker's source, as the first text handed to `fact`, `Fact` or `_sent`."""
-=======
-    """Every event name that stands in the worker's source, in `fact(...)`, `Fact(...)` or `_sent(story, ...)`."""
->>>>>>> side
     found: set[str] = set()
     for path in Path(bode.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or not node.args:
                 continue
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-<<<<<<< HEAD
             if called in {"fact", "Fact", "_sent"} and len(node.args) > (called == "_sent"):
                 first = node.args[called == "_sent"]
-=======
-            if called in {"fact", "Fact", "_sent"}:
-                first = node.args[1 if called == "_sent" else 0]
->>>>>>> side
                 values = ast.walk(first) if isinstance(first, ast.IfExp) else [first]
                 found |= {
                     item.value

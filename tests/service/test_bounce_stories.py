@@ -610,6 +610,9 @@ async def test_a_report_with_our_message_id_alone_waits_for_a_person_beside_its_
           een brief. Daarin staat dat er een bericht klaarstaat en hoe de ontvanger een e-mailadres kan doorgeven. De
           inhoud van het bericht staat er niet in.
           [Awb 2:11, tweede lid]
+        ? Anna zegt dat deze teruggekomen mail over dit bericht gaat
+          Reden: gebeld.
+          [Awb 2:11, tweede lid; Awb 2:12]
         ✗ Kennisgeving per e-mail lukt niet
           Bode probeert het niet meer per e-mail.
           [Awb 2:11, tweede lid]

@@ -700,7 +700,7 @@ def test_the_openapi_document_is_whole_and_open(server):
             assert {"2", "4"} <= {status[0] for status in operation["responses"]}
             if method == "post" and not path.endswith("/bulk"):
                 assert operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
-    assert len(names) == 7
+    assert len(names) == 8
     for reference in _references(document):
         here = document
         for part in reference.removeprefix("#/").split("/"):

@@ -19,10 +19,9 @@ from bode.intake.faults import Refused
 from bode.store.database import SchemaError
 from bode.store.vault import KeyFileError
 from bode_ops.assembly import Application
-from bode_ops.commands import evidence_copies
-from bode_ops.commands.base import AwayError
 from bode_ops.console import pages
 from bode_ops.exporter import DATABASE, DatabaseMetrics
+from bode_ops.extracts import NotSignedYetError, extract
 from bode_ops.watched import certificates, disks
 
 _KEEP_SECONDS = 5.0
@@ -110,15 +109,15 @@ def _extracts(app: Application) -> api.Extract | None:
     if kept is None:
         return None
 
-    async def extract(message_id: UUID, audience: api.ForWhom, by: str) -> bytes | None:
+    async def made(message_id: UUID, audience: api.ForWhom, by: str) -> bytes | None:
         whose = Audience.ADDRESSEE if audience is api.ForWhom.GEADRESSEERDE else Audience.SENDER
         try:
-            return await evidence_copies.extract(app, kept, message_id, audience=whose, by=by)
-        except (AwayError, KeyFileError) as error:
+            return await extract(app, kept, message_id, audience=whose, by=by)
+        except (NotSignedYetError, KeyFileError) as error:
             log.error("api.extract_not_signed", message=str(message_id), error=type(error).__name__)
             return None
 
-    return extract
+    return made
 
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:

@@ -131,14 +131,8 @@ async def failing_among(
 
 async def failing(connection: AsyncConnection, organisation: str, address_hash: bytes) -> Failing | None:
     """Tell whether an address is known to fail for an organisation."""
-    column = tables.failing_address.c
-    found = await connection.execute(
-        sa.select(column.bounced_at, column.reason).where(
-            column.organisation == organisation, column.address_hash == address_hash
-        )
-    )
-    row = found.one_or_none()
-    return Failing(row.bounced_at, row.reason) if row is not None else None
+    one = (organisation, address_hash)
+    return (await failing_among(connection, {one})).get(one)
 
 
 async def still_failing(

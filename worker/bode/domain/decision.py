@@ -120,6 +120,11 @@ def typed(**texts: str | None) -> Detail:
     return {name: text for name, text in texts.items() if text}
 
 
+def staff_action(*law: str, act: str, by: str, reason: str | None, part: str | None = None, **detail: str) -> Fact:
+    """Give the fact of an act of a person; the reason is what they typed, and is sealed."""
+    return Fact("staff.action", law, part, detail={"act": act, "by": by, **detail}, sealed=typed(reason=reason))
+
+
 class Story:
     """Collects what follows from one event."""
 
@@ -224,9 +229,8 @@ class Story:
         self._facts.append(Fact(name, law, part, at, source, kept, sealed or {}))
 
     def staff(self, *law: str, act: str, by: str, reason: str | None, part: str | None = None, **detail: str) -> None:
-        """Record an act of a person; the reason is what they typed, and is sealed."""
-        sealed = typed(reason=reason)
-        self._facts.append(Fact("staff.action", law, part, detail={"act": act, "by": by, **detail}, sealed=sealed))
+        """Record an act of a person."""
+        self._facts.append(staff_action(*law, act=act, by=by, reason=reason, part=part, **detail))
 
     def recorded(self, event: str, **detail: str | int | None) -> None:
         """Record an event that moves nothing: late, repeated or out of order."""

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.clock import Clock
-from bode.domain.decision import Detail, Fact, typed
+from bode.domain.decision import Detail, Fact, staff_action
 from bode.domain.parts import DeliveryState
 from bode.domain.policy import Policy
 from bode.evidence.extract import Closed, Draft, Open, build
@@ -179,9 +179,7 @@ class Copies:
             else:
                 await connection.execute(sa.delete(table).where(table.c.message_id == message_id))
             act = "legal_hold" if on else "legal_hold_released"
-            ledger.facts.append(
-                Fact("staff.action", ("L12", "L13"), at=now, detail={"act": act, "by": by}, sealed=typed(reason=reason))
-            )
+            ledger.facts.append(staff_action("L12", "L13", act=act, by=by, reason=reason))
             await self._write(connection, message_id, ledger, now)
         return True
 

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bode.client import sign_webhook
 from bode.clock import Clock
 from bode.evidence.envelope import timestamp
-from bode.intake.feed import described
+from bode.intake.status import describe_change
 from bode.store import webhooks
 from bode.store.changes import Change
 from bode.store.database import Database
@@ -95,7 +95,7 @@ def event_of(change: Change) -> bytes:
             "time": timestamp(change.at),
             "sequence": f"{change.position:018d}",
             "datacontenttype": "application/json",
-            "data": described(change),
+            "data": describe_change(change),
         }
     )
 

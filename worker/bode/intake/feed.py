@@ -14,11 +14,9 @@ from typing import Any
 from litestar import Request, Response, Router, get
 from litestar.params import FromQuery
 
-from bode.evidence.envelope import timestamp
 from bode.intake.api import VERSION, Keys, problem
-from bode.intake.status import STATES
+from bode.intake.status import describe_change
 from bode.store import changes
-from bode.store.changes import Change
 from bode.store.database import Database
 
 MOST = 1000
@@ -38,21 +36,6 @@ def read_cursor(text: str) -> int | None:
         return None
     found = _CURSOR.fullmatch(plain)
     return int(found[1]) if found else None
-
-
-def described(change: Change) -> dict[str, Any]:
-    """Give a change as the feed and the webhooks tell it: no personal data, times in UTC."""
-    return {
-        "berichtId": str(change.message_id),
-        "afzender": change.organisation,
-        "kenmerk": change.reference,
-        "soort": str(change.kind),
-        "status": STATES[change.state],
-        "uitkomst": change.outcome,
-        "redenen": list(change.reasons),
-        "verzondenTijdstip": timestamp(change.sent_at) if change.sent_at is not None else None,
-        "tijdstip": timestamp(change.at),
-    }
 
 
 class Feed:
@@ -99,7 +82,7 @@ def routes(feed: Feed, keys: Keys) -> Router:
             detail = "Er zijn wijzigingen van na deze cursor die niet meer bewaard zijn. Begin opnieuw, zonder 'na'."
             return problem(410, "Te lang geleden", detail)
         body = {
-            "statuswijzigingen": [{"id": str(change.id), **described(change)} for change in found.changes],
+            "statuswijzigingen": [{"id": str(change.id), **describe_change(change)} for change in found.changes],
             "volgende": write_cursor(found.next),
             "meer": found.more,
         }

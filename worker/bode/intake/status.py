@@ -11,6 +11,7 @@ from bode.domain.parts import Delivery, DeliveryState
 from bode.domain.policy import Policy
 from bode.evidence.envelope import timestamp
 from bode.store import messages
+from bode.store.changes import Change
 from bode.store.database import Database
 from bode.store.messages import Known
 from bode.store.record import read_deliveries
@@ -126,3 +127,18 @@ class StatusReader:
             ],
             "vervangenDoor": [{"id": str(item.id), "kenmerk": item.reference, "aard": item.nature} for item in later],
         }
+
+
+def describe_change(change: Change) -> dict[str, Any]:
+    """Give a change as the feed and the webhooks tell it: no personal data, times in UTC."""
+    return {
+        "berichtId": str(change.message_id),
+        "afzender": change.organisation,
+        "kenmerk": change.reference,
+        "soort": str(change.kind),
+        "status": STATES[change.state],
+        "uitkomst": change.outcome,
+        "redenen": list(change.reasons),
+        "verzondenTijdstip": timestamp(change.sent_at) if change.sent_at is not None else None,
+        "tijdstip": timestamp(change.at),
+    }

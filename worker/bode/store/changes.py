@@ -17,8 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bode.domain.parts import Delivery, DeliveryState
-from bode.domain.policy import Policy
+from bode.domain.parts import Delivery, DeliveryState, LegalTime
 from bode.store import tables
 
 KEPT = timedelta(days=90)
@@ -74,15 +73,22 @@ class Page:
 
 
 def row_of(
-    message_id: UUID, organisation: str, before: Delivery | None, after: Delivery, *, policy: Policy, now: datetime
+    message_id: UUID,
+    organisation: str,
+    before: Delivery | None,
+    after: Delivery,
+    *,
+    old: LegalTime | None,
+    legal: LegalTime | None,
+    now: datetime,
 ) -> dict[str, object] | None:
-    """Give the row of a change, or nothing when a sender would see no difference."""
-    primary = policy.primary_channels()
-    legal = after.legal_time(primary)
-    old = before.legal_time(primary) if before is not None else None
+    """Give the row of a change, or nothing when a sender would see no difference.
+
+    `old` and `legal` are the legal time of sending before and after it (L8).
+    """
     reasons, old_reasons = _reasons(after), _reasons(before) if before is not None else ()
     if before is None:
-        kind = Kind.ACCEPTED
+        kind = Kind.NEEDS_PERSON if after.state is DeliveryState.NEEDS_PERSON else Kind.ACCEPTED
     elif after.state is DeliveryState.CANCELLED and before.state is not DeliveryState.CANCELLED:
         kind = Kind.CANCELLED
     elif set(reasons) - set(old_reasons):
@@ -95,8 +101,6 @@ def row_of(
         kind = Kind.MOVED
     else:
         return None
-    if before is None and after.state is DeliveryState.NEEDS_PERSON:
-        kind = Kind.NEEDS_PERSON
     return {
         "message_id": message_id,
         "organisation": organisation,

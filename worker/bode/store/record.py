@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bode.domain.decision import Alarm, Fact, Step
 from bode.domain.delivery import decide
 from bode.domain.events import Event
-from bode.domain.parts import Delivery, ProfileState, letter_id
+from bode.domain.parts import Delivery, LegalTime, ProfileState, letter_id
 from bode.domain.policy import Policy
 from bode.evidence.chain import GENESIS
 from bode.evidence.envelope import Sealed, seal
@@ -146,6 +146,7 @@ async def write(
     updates: list[dict[str, object]] = []
     alarms: list[tuple[UUID, Alarm]] = []
     told: list[dict[str, object]] = []
+    primary = policy.primary_channels()
     for message_id, ledger in ledgers.items():
         for fact in ledger.facts:
             event = seal(
@@ -170,8 +171,9 @@ async def write(
                 )
         new_steps += [steps.row_of(step, message_id, now) for step in ledger.steps]
         alarms += [(message_id, alarm) for alarm in ledger.alarms]
-        (inserts if ledger.is_new else updates).append(_delivery_row(message_id, ledger, policy, now))
-        told += _changes(message_id, ledger, policy, now)
+        legal = ledger.delivery.legal_time(primary)
+        (inserts if ledger.is_new else updates).append(_delivery_row(message_id, ledger, legal, now))
+        told += _changes(message_id, ledger, legal, primary, now)
     await _write_deliveries(connection, inserts, updates)
     await _write_steps(connection, ledgers, new_steps)
     await changes.insert(connection, told)
@@ -191,9 +193,8 @@ async def write(
     return Written(lanes, alarms, len(sealed))
 
 
-def _delivery_row(message_id: UUID, ledger: Ledger, policy: Policy, now: datetime) -> dict[str, object]:
+def _delivery_row(message_id: UUID, ledger: Ledger, legal: LegalTime | None, now: datetime) -> dict[str, object]:
     delivery = ledger.delivery
-    legal = delivery.legal_time(policy.primary_channels())
     row: dict[str, object] = {
         "state": str(delivery.state),
         "outcome": str(delivery.outcome),
@@ -209,9 +210,13 @@ def _delivery_row(message_id: UUID, ledger: Ledger, policy: Policy, now: datetim
     return row | {"of": message_id}
 
 
-def _changes(message_id: UUID, ledger: Ledger, policy: Policy, now: datetime) -> list[dict[str, object]]:
+def _changes(
+    message_id: UUID, ledger: Ledger, legal: LegalTime | None, primary: frozenset[str], now: datetime
+) -> list[dict[str, object]]:
     """Give what the sender is to be told of a message, once: nothing, or one row."""
-    row = changes.row_of(message_id, ledger.organisation, ledger.before, ledger.delivery, policy=policy, now=now)
+    before = ledger.before
+    old = before.legal_time(primary) if before is not None else None
+    row = changes.row_of(message_id, ledger.organisation, before, ledger.delivery, old=old, legal=legal, now=now)
     ledger.before = ledger.delivery
     return [row] if row is not None else []
 

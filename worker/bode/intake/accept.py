@@ -154,11 +154,10 @@ class Intake:
         try:
             accepted = await self._accept(_Asked(request.read(raw, also)), caller)
         except Refused as refused:
-            code = refused.faults[0].code if refused.faults else "onbekend"
-            REFUSED.labels(route, code).inc()
+            _count(refused, route)
             log.info("intake.refused", route=route, caller=caller.name, codes=[fault.code for fault in refused.faults])
             raise
-        ACCEPTED.labels(route, accepted.known).inc()
+        _count(accepted, route)
         return accepted
 
     async def accept_many(self, raws: Sequence[bytes], *, route: Route, caller: Caller) -> list[Accepted | Refused]:
@@ -173,10 +172,7 @@ class Intake:
         for together in _apart(asked):
             answers += await self._accept_together(together, caller)
         for answer in answers:
-            if isinstance(answer, Accepted):
-                ACCEPTED.labels(route, answer.known).inc()
-            else:
-                REFUSED.labels(route, answer.faults[0].code if answer.faults else "onbekend").inc()
+            _count(answer, route)
         refused = [answer for answer in answers if isinstance(answer, Refused)]
         if refused:
             codes = sorted({fault.code for item in refused for fault in item.faults})
@@ -354,6 +350,13 @@ class Intake:
                 raise Conflict([Fault("#", "al_onderweg", text)])
             ledger.apply(ev.Cancelled(by, reason), self._policy, now)
             await write(connection, ledgers, policy=self._policy, vault=self._vault, now=now)
+
+
+def _count(answer: Accepted | Refused, route: Route) -> None:
+    if isinstance(answer, Accepted):
+        ACCEPTED.labels(route, answer.known).inc()
+    else:
+        REFUSED.labels(route, answer.faults[0].code if answer.faults else "onbekend").inc()
 
 
 def _again(found: messages.Known, body_hash: bytes) -> Accepted:

@@ -32,6 +32,9 @@ from bode_adapters.contract import (
 from bode_adapters.testing.box import new_identifier, new_message, utc_now
 from bode_adapters.testing.print_service import letter as new_letter
 
+# Each starts a process of its own, of which the start alone takes two seconds.
+pytestmark = pytest.mark.slow
+
 SENDER = Sender("00000001999000010000", "Gemeente Maasveld", "noreply@gemeente.example", {"mijnoverheid": "MVBESLUI"})
 
 

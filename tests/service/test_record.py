@@ -43,7 +43,7 @@ async def check_chain(app, message):
 
 
 @pytest.mark.parametrize(
-    "where", ["lock", "finish", "_write_deliveries", "_write_steps", "_event_row", "store_letters"]
+    "where", ["lock", "finish", "_delivery_row", "_write_steps", "_event_row", "store_letters"]
 )
 async def test_a_failure_while_recording_leaves_nothing_and_the_work_is_found(app, body, where, monkeypatch):
     accepted = await app.accept(body(channels=()))

@@ -12,6 +12,7 @@ from calendar import monthrange
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Self
 from zoneinfo import ZoneInfo
 
@@ -96,7 +97,12 @@ def next_cutoff(moment: datetime, cutoff: time, is_holiday: IsHoliday) -> dateti
 
 def last_day(duration: Duration, sent_at: datetime, is_holiday: IsHoliday) -> LastDay:
     """Compute the last day to act for a term that runs from the actual time of sending (law L15)."""
-    sent_on = legal_day(sent_at)
+    return _last_day(duration, legal_day(sent_at), is_holiday)
+
+
+@lru_cache(maxsize=1024)
+def _last_day(duration: Duration, sent_on: date, is_holiday: IsHoliday) -> LastDay:
+    """Compute it once per duration and day: a run of decisions has the same for all."""
     plain = duration.after(sent_on)
     if not duration.extends:
         return LastDay(plain, sent_on, duration, plain)

@@ -173,7 +173,7 @@ class Lanes:
             await steps.set_calls(connection, calls)
             if leased:
                 await failpoint(Point.BEFORE_CLAIM_COMMIT)
-        return [replace(item, call=calls.get(item.id, item.call)) for item in leased]
+        return [replace(item, call=calls[item.id]) if item.id in calls else item for item in leased]
 
     def _choose_calls(self, lane: str, leased: Sequence[Leased]) -> dict[int, UUID]:
         """Choose the call each step travels in, before it is made; a step that is a repeat keeps the one it has."""

@@ -221,7 +221,10 @@ def _changes(
 ) -> list[dict[str, object]]:
     """Give what the sender is to be told of a message, once: nothing, or one row."""
     before = ledger.before
-    old = before.legal_time(primary) if before is not None else None
+    old = None
+    if before is not None:
+        same = before.sendings is ledger.delivery.sendings
+        old = legal if same else before.legal_time(primary)
     row = changes.row_of(message_id, ledger.organisation, before, ledger.delivery, old=old, legal=legal, now=now)
     ledger.before = ledger.delivery
     return [row] if row is not None else []

@@ -19,8 +19,10 @@ from tenacity import wait_none
 from bode.client import Bode, ProblemError
 from bode.engine.teller import Teller
 from bode.intake import api, feed
+from bode.intake.applications import Application, Doorkeeper
 from bode.intake.faults import Refused
 from bode.intake.feed import Feed
+from bode.intake.problems import on_defect, on_http_error, on_refused
 from bode.intake.status import StatusReader
 
 MAASVELD = "00000001999000010000"
@@ -31,10 +33,11 @@ async def served(make_app, sqlite_url, until):
     import asyncio
 
     app = await make_app(sqlite_url)
-    keys = api.Keys({sha256(b"sleutel").hexdigest(): ("zaak", frozenset({MAASVELD}))})
+    zaak = Application("zaak", frozenset({MAASVELD}), keys=(sha256(b"sleutel").hexdigest(),))
+    doors = Doorkeeper([zaak], now=app.clock.real)
     status = StatusReader(app.database, app.parts.policy)
-    problems = {Refused: api.on_refused, HTTPException: api.on_http_error, Exception: api.on_defect}
-    mine = [api.routes(app.intake, status, keys, max_body_bytes=100_000), feed.routes(Feed(app.database), keys)]
+    problems = {Refused: on_refused, HTTPException: on_http_error, Exception: on_defect}
+    mine = [api.routes(app.intake, status, doors, max_body_bytes=100_000), feed.routes(Feed(app.database), doors)]
     web = Litestar(
         [Router("/", route_handlers=mine, exception_handlers=problems)], openapi_config=None, logging_config=None
     )

@@ -217,7 +217,7 @@ class Intake:
 
     async def _judge(self, asked: Sequence[_Asked], caller: Caller, now: datetime) -> list[_Ready | Accepted | Refused]:
         """Give what is to be stored, or the answer where nothing is."""
-        allowed = frozenset(oin for oin in self._organisations if caller.may(oin))
+        allowed = self._allowed(caller)
         wanted: dict[str, set[str]] = {}
         for item in asked:
             if item.body is not None and item.body.afzender in allowed:
@@ -230,17 +230,23 @@ class Intake:
         judged: list[_Ready | Accepted | Refused] = []
         for item in asked:
             try:
-                judged.append(await self._judge_one(item, known, allowed, now))
+                judged.append(await self._judge_one(item, caller, known, now))
             except Refused as refused:
                 judged.append(refused)
         return judged
 
+    def _allowed(self, caller: Caller) -> frozenset[str]:
+        return frozenset(oin for oin in self._organisations if caller.may(oin))
+
     async def _judge_one(
-        self, asked: _Asked, all_known: Mapping[str, dict[str, messages.Known]], allowed: frozenset[str], now: datetime
+        self, asked: _Asked, caller: Caller, all_known: Mapping[str, dict[str, messages.Known]], now: datetime
     ) -> _Ready | Accepted:
         read, body, body_hash = asked.read, asked.body, asked.body_hash
+        allowed = self._allowed(caller)
         if body is None:
             raise Refused(read.faults)
+        if body.afzender in self._organisations - allowed:
+            log.warning("api.refused_tenant", caller=caller.name, organisation=body.afzender)
         known = all_known.get(body.afzender, {})
         found = known.get(body.kenmerk) if read.sound("#/kenmerk") else None
         if found is not None and found.body_hash == body_hash:

@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from bode.evidence.envelope import timestamp
+from bode.intake import problems
 from bode.intake.accept import Accepted, Caller, Intake, Route
 from bode.intake.faults import Fault, Refused
 from bode.store.database import DATABASE_AWAY
@@ -44,14 +45,6 @@ def described(accepted: Accepted) -> dict[str, Any]:
         "kenmerk": accepted.reference,
         "aangenomenTijdstip": timestamp(accepted.accepted_at),
     }
-
-
-def faults_described(faults: Sequence[Fault]) -> list[dict[str, Any]]:
-    """Give faults as the API's problems list them."""
-    return [
-        {"in": "body", "location": {"pointer": fault.pointer}, "code": fault.code, "detail": fault.detail}
-        for fault in faults
-    ]
 
 
 class Lines:
@@ -157,7 +150,7 @@ def _line_of(number: int, told: Accepted | Refused | Exception) -> dict[str, Any
     if isinstance(told, Accepted):
         return {"rij": number, "status": 202, **described(told)}
     if isinstance(told, Refused):
-        return {"rij": number, "status": told.status, "title": told.title, "errors": faults_described(told.faults)}
+        return {"rij": number, "status": told.status, "title": told.title, "errors": problems.described(told.faults)}
     if isinstance(told, DATABASE_AWAY):
         return {"rij": number, "status": 503, "title": "Even niet beschikbaar", "errors": []}
     return {"rij": number, "status": 500, "title": "Fout bij ons", "errors": []}

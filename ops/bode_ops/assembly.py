@@ -38,6 +38,7 @@ from bode.intake import applications
 from bode.intake.accept import Intake
 from bode.intake.applications import Doorkeeper, Proxy
 from bode.intake.feed import Feed
+from bode.intake.fetching import DocumentSource, Fetcher
 from bode.intake.queue import QueueIntake
 from bode.intake.status import StatusReader
 from bode.intake.tokens import Jwks, OAuthTokens, ZgwTokens
@@ -162,6 +163,7 @@ def build(settings: Settings) -> Application:
         clock=clock,
         organisations=frozenset(parts.organisations),
         ring=doorbell.ring,
+        fetcher=Fetcher(_document_sources(settings)),
     )
     webhooks = Webhooks(database, clock, _receivers(settings))
     return Application(
@@ -211,6 +213,18 @@ def _receivers(settings: Settings) -> list[Receiver]:
 
 
 _SHORTEST_SECRET = 32
+
+
+def _document_sources(settings: Settings) -> list[DocumentSource]:
+    """Make where documents may be fetched from. Raises `ConfigError`."""
+    made: list[DocumentSource] = []
+    for name, one in settings.api.documents.items():
+        try:
+            made.append(DocumentSource.read(name, url=one.url, organisations=one.organisations, settings=one.settings))
+        except SettingError as error:
+            key = "url" if error.key == "base_url" else f"settings.{error.key}"
+            raise ConfigError(f"configuration: api.documents.{name}.{key} is {error.value!r}: {error.needs}") from error
+    return made
 
 
 def _doors(settings: Settings, clock: Clock) -> Doorkeeper:

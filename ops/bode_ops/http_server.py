@@ -54,11 +54,12 @@ class _Patient(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
+        answered: bool = getattr(self.cycle, "response_complete", False)  # before the first request there is none
+        if self.conn.their_state is not h11.IDLE and not answered:
             _cancel(self._overdue)
             self._overdue = None
         elif self._overdue is None:
-            # A part of the next request's headers, after which more must come.
+            # A part of the next request's headers, or of a body that was answered before it was whole.
             self._overdue = self._later()
 
     def pause_writing(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -12,11 +14,16 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.types import Message, Scope
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from bode.engine.copies import Audience
-from bode.intake import api, feed, problems
+from bode.intake import api, feed, openapi, problems
+from bode.intake.bodies import Bodies
 from bode.intake.faults import Refused
+from bode.intake.repeats import Repeats
+from bode.intake.room import Room
+from bode.settings import ApiSettings, Settings
 from bode.store.database import SchemaError
 from bode.store.vault import KeyFileError
 from bode_ops.assembly import Application
@@ -83,16 +90,16 @@ def build(app: Application) -> Litestar:
         return Response(generate_latest() + generate_latest(DATABASE), media_type=CONTENT_TYPE_LATEST)
 
     @get(["/openapi.json", "/v1/openapi.json"], include_in_schema=False)
-    async def openapi() -> Response[dict[str, Any]]:
+    async def openapi_json() -> Response[dict[str, Any]]:
         """Give the OpenAPI document, open to all."""
-        return Response(schema, headers={"Access-Control-Allow-Origin": "*", "API-Version": problems.VERSION})
+        return Response(schema, headers={"Access-Control-Allow-Origin": "*"})
 
     messages = api.routes(
         app.intake,
         app.status,
         app.doors,
-        max_body_bytes=settings.api.max_body_bytes,
-        client_timeout=settings.api.client_timeout_seconds,
+        Bodies(_room(settings), settings.api.max_body_bytes, settings.api.client_timeout_seconds),
+        Repeats(app.database, app.clock),
         extract=_extracts(app),
     )
     changes = feed.routes(app.feed, app.doors)
@@ -105,12 +112,12 @@ def build(app: Application) -> Litestar:
     described = Litestar(
         [messages, changes], openapi_config=OpenAPIConfig(title="Bode", version=problems.VERSION), logging_config=None
     )
-    schema = api.openapi(described.openapi_schema.to_schema())
+    schema = openapi_document(described, api=settings.api)
     webhook = app.bounce_routes.webhook()
     return Litestar(
         [
             *([webhook] if webhook is not None else []),
-            Router("/", route_handlers=[messages, changes, openapi], exception_handlers=handlers),
+            Router("/", route_handlers=[messages, changes, openapi_json], exception_handlers=handlers),
             healthz,
             readyz,
             prometheus,
@@ -128,6 +135,25 @@ def build(app: Application) -> Litestar:
         exception_handlers={HTTPException: on_http_error, Exception: problems.on_defect},
         logging_config=None,
     )
+
+
+def openapi_document(described: Litestar, *, api: ApiSettings) -> dict[str, Any]:
+    """Give the OpenAPI document of the API's routes."""
+    handlers = [handler for route in described.routes for handler in getattr(route, "route_handlers", [])]
+    scopes = {str(one.operation_id): one.opt["scope"] for one in handlers if "scope" in one.opt}
+    server = f"{(api.public_url or '').rstrip('/')}/v1"
+    return openapi.document(
+        described.openapi_schema.to_schema(), scopes=scopes, server=server, contact=api.contact.model_dump()
+    )
+
+
+def _room(settings: Settings) -> Room:
+    """Give what room there is: memory of this process, and the disks that requests are written to."""
+    database = make_url(settings.database.url)
+    folders = [Path(tempfile.gettempdir())]
+    if database.get_backend_name() == "sqlite" and database.database:
+        folders.append(Path(database.database).parent)
+    return Room(max_held_bytes=settings.api.max_held_bytes, folders=folders, min_free_bytes=settings.api.min_free_bytes)
 
 
 def _extracts(app: Application) -> api.Extract | None:

@@ -243,9 +243,7 @@ def test_a_document_too_many_bytes_and_a_request_too_many(api):
     is_problem(api.post("/v1/berichten", content=slowly(), headers={"Content-Type": "application/json"}), 413)
 
 
-@pytest.mark.parametrize(
-    "kind", ["text/plain", "application/xml", "multipart/form-data; boundary=x", "application/jsonp"]
-)
+@pytest.mark.parametrize("kind", ["text/plain", "application/xml", "application/jsonp"])
 def test_another_content_type_is_a_415(api, kind):
     is_problem(api.post("/v1/berichten", content=json.dumps(body()), headers={"Content-Type": kind}), 415)
 
@@ -482,15 +480,15 @@ def test_the_openapi_document_is_whole_and_open(server):
     assert document["openapi"].startswith("3.1")
     assert document["info"]["title"]
     assert document["info"]["version"] == "1.0.0"
-    assert set(document["paths"]) == {
-        "/v1/berichten",
-        "/v1/berichten/bulk",
-        "/v1/berichten/{bericht_id}",
-        "/v1/berichten/{bericht_id}/annulering",
-        "/v1/berichten/{bericht_id}/bewijs",
-        "/v1/berichten/{bericht_id}/intrekking",
-        "/v1/statuswijzigingen",
+    assert document["servers"] == [{"url": "/v1"}]
+    served = {
+        (route.path.removeprefix("/v1").replace(":uuid", ""), method.lower())
+        for route in server._web.routes
+        for handler in route.route_handlers
+        for method in handler.http_methods
+        if "scope" in handler.opt and method != "OPTIONS"
     }
+    assert served == {(path, method) for path, operations in document["paths"].items() for method in operations}
     message = document["components"]["schemas"]["BerichtIn"]
     assert set(message["required"]) == {"afzender", "kenmerk", "aard", "geadresseerde", "onderwerp", "tekst"}
     assert message["additionalProperties"] is False

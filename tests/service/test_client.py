@@ -20,9 +20,12 @@ from bode.client import Bode, ProblemError
 from bode.engine.teller import Teller
 from bode.intake import api, feed
 from bode.intake.applications import Application, Doorkeeper
+from bode.intake.bodies import Bodies
 from bode.intake.faults import Refused
 from bode.intake.feed import Feed
 from bode.intake.problems import on_defect, on_http_error, on_refused
+from bode.intake.repeats import Repeats
+from bode.intake.room import Room
 from bode.intake.status import StatusReader
 
 MAASVELD = "00000001999000010000"
@@ -35,9 +38,13 @@ async def served(make_app, sqlite_url, until):
     app = await make_app(sqlite_url)
     zaak = Application("zaak", frozenset({MAASVELD}), keys=(sha256(b"sleutel").hexdigest(),))
     doors = Doorkeeper([zaak], now=app.clock.real)
+    bodies = Bodies(Room(max_held_bytes=1_000_000), 100_000, 30)
     status = StatusReader(app.database, app.parts.policy)
     problems = {Refused: on_refused, HTTPException: on_http_error, Exception: on_defect}
-    mine = [api.routes(app.intake, status, doors, max_body_bytes=100_000), feed.routes(Feed(app.database), doors)]
+    mine = [
+        api.routes(app.intake, status, doors, bodies, Repeats(app.database, app.clock)),
+        feed.routes(Feed(app.database), doors),
+    ]
     web = Litestar(
         [Router("/", route_handlers=mine, exception_handlers=problems)], openapi_config=None, logging_config=None
     )

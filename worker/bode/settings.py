@@ -200,6 +200,23 @@ class ProxySettings(_Section):
     """RFC 9440, or PEM in percent-encoding as nginx has it in $ssl_client_escaped_cert."""
 
 
+class DocumentSourceSettings(_Section):
+    """Where documents may be fetched from: everything under one address, for messages of these organisations."""
+
+    url: HttpAddress
+    organisations: Annotated[tuple[str, ...], Field(min_length=1)]
+    settings: dict[str, Any] = {}
+    """How it is reached: timeout_seconds, concurrency, allowed_networks, headers, ca_file, client_certificate ..."""
+
+
+class ContactSettings(_Section):
+    """Whom developers can ask about the API, as the OpenAPI document names them."""
+
+    name: str = "Beheer van Bode"
+    email: str = "beheer@bode.example"
+    url: HttpAddress = "https://bode.example"
+
+
 class ApiSettings(_Section):
     """The HTTP API and the pages."""
 
@@ -210,10 +227,16 @@ class ApiSettings(_Section):
     applications: dict[str, ApplicationSettings] = {}
     oauth: OAuthServerSettings | None = None
     proxy: ProxySettings | None = None
+    documents: dict[str, DocumentSourceSettings] = {}
+    contact: ContactSettings = ContactSettings()
     max_body_bytes: Annotated[int, Field(ge=10_000, le=100_000_000)] = 30_000_000
     """The most bytes of a message, and of a row of many."""
     client_timeout_seconds: Annotated[float, Field(ge=0.1, le=600)] = 30.0
     """How long a sender may send nothing while its request is not whole, or take nothing of its answer."""
+    max_held_bytes: Annotated[int, Field(ge=1_000_000)] = 300_000_000
+    """Bytes of requests held at once, of each process; one more gets 503. Memory in use is about four times this."""
+    min_free_bytes: Annotated[int, Field(ge=0)] = 500_000_000
+    """What must stay free on the disks of the SQLite database and of temporary files; with less, 503."""
     max_connections: Annotated[int, Field(ge=10, le=100_000)] = 1000
     """Connections and requests at once, of each process; one more gets 503."""
 
@@ -483,6 +506,7 @@ def _faults(settings: Settings) -> list[str]:
             faults.append(f"channels.{name}: a name is lower case letters, digits and dashes, at most 32")
     faults += _address_faults(settings)
     faults += _application_faults(settings)
+    faults += _document_source_faults(settings)
     faults += _webhook_faults(settings)
     wanted = settings.policy.notice_last_attempt
     if wanted is not None and wanted >= timedelta(hours=48):
@@ -533,7 +557,7 @@ def _address_faults(settings: Settings) -> list[str]:
 
 
 def _application_faults(settings: Settings) -> list[str]:
-    """Give what is wrong with the applications: nobody may be taken for another."""
+    """Give what is wrong with the applications, of which none may be taken for another."""
     faults: list[str] = []
     shown: dict[tuple[str, str], str] = {}
     for name, one in settings.api.applications.items():
@@ -559,6 +583,16 @@ def _application_faults(settings: Settings) -> list[str]:
         if one.certificates and settings.api.proxy is None:
             faults.append(f"{at}.certificates: there is no [api.proxy] that would tell of them")
     return faults
+
+
+def _document_source_faults(settings: Settings) -> list[str]:
+    """Give what is wrong with the organisations of sources of documents."""
+    known = set(settings.organisations)
+    return [
+        f"api.documents.{name}.organisations: {', '.join(unknown)} is not among organisations"
+        for name, source in settings.api.documents.items()
+        if (unknown := sorted(set(source.organisations) - known))
+    ]
 
 
 def _unsafe(settings: Settings) -> list[str]:

@@ -26,19 +26,15 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
-from prometheus_client import Counter
 
 from bode.intake.accept import Caller
+from bode.intake.problems import TURNED_AWAY
 from bode.intake.scopes import Scope
 from bode.intake.tokens import CannotTell, Client, OAuthTokens, ZgwTokens, header_of
 
 log = structlog.get_logger()
 
 Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]
-
-TURNED_AWAY = Counter(
-    "bode_api_turned_away_total", "Requests of the API that were turned away before they were read, by why.", ["reason"]
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -92,9 +92,17 @@ class Lines:
 
 
 async def answers(
-    intake: Intake, stream: AsyncIterator[bytes], *, caller: Caller, longest: int
+    intake: Intake,
+    stream: AsyncIterator[bytes],
+    *,
+    caller: Caller,
+    longest: int,
+    has_room: Callable[[], bool] = lambda: True,
 ) -> AsyncIterator[bytes]:
-    """Accept the rows of a stream, and give the lines of answer, some rows at a time, in the order of the rows."""
+    """Accept the rows of a stream, and give the lines of answer, some rows at a time, in the order of the rows.
+
+    While `has_room` says that there is none, rows are answered with 503 and not stored.
+    """
     lines = Lines(longest)
     rows: list[Row] = []
     size = 0
@@ -105,7 +113,7 @@ async def answers(
                 rows.append(row)
                 size += len(row[1] or b"")
                 if len(rows) >= _CHUNK_ROWS or size >= _CHUNK_BYTES:
-                    yield await _answer(intake, rows, caller)
+                    yield await _answer(intake, rows, caller, has_room=has_room())
                     rows, size = [], 0
     except TimeoutError:
         # What came whole is accepted; the line that it stopped in is not.
@@ -113,12 +121,14 @@ async def answers(
     else:
         rows += lines.end()
     if rows:
-        yield await _answer(intake, rows, caller)
+        yield await _answer(intake, rows, caller, has_room=has_room())
     if stalled:
         yield _encode({"rij": lines.number + 1, "status": 408, "title": _STALLED, "errors": []}) + b"\n"
 
 
-async def _answer(intake: Intake, rows: Sequence[Row], caller: Caller) -> bytes:
+async def _answer(intake: Intake, rows: Sequence[Row], caller: Caller, *, has_room: bool) -> bytes:
+    if not has_room:
+        return b"".join(_encode(_away(number)) + b"\n" for number, _ in rows)
     raws = [raw for _, raw in rows if raw is not None]
     try:
         told: Sequence[Accepted | Refused | Exception] = await intake.accept_many(raws, route=Route.HTTP, caller=caller)
@@ -152,8 +162,12 @@ def _line_of(number: int, told: Accepted | Refused | Exception) -> dict[str, Any
     if isinstance(told, Refused):
         return {"rij": number, "status": told.status, "title": told.title, "errors": problems.described(told.faults)}
     if isinstance(told, DATABASE_AWAY):
-        return {"rij": number, "status": 503, "title": "Even niet beschikbaar", "errors": []}
+        return _away(number)
     return {"rij": number, "status": 500, "title": "Fout bij ons", "errors": []}
+
+
+def _away(number: int) -> dict[str, Any]:
+    return {"rij": number, "status": 503, "title": "Even niet beschikbaar", "errors": []}
 
 
 async def spooled(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

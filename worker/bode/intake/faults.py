@@ -25,6 +25,8 @@ class Refused(Exception):  # noqa: N818 - the word of the contract: a message is
 
     status = 400
     title = "Het bericht is niet aangenomen"
+    retry_after: int | None = None
+    """Seconds after which the same request may have another answer."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         """Keep the faults; the message names their codes."""

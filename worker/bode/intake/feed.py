@@ -14,7 +14,7 @@ from litestar.params import FromQuery, Parameter
 
 from bode.intake import cursor as cursors
 from bode.intake.applications import Doorkeeper, caller_of
-from bode.intake.problems import VERSION, problem
+from bode.intake.problems import problem
 from bode.intake.scopes import Scope
 from bode.intake.status import describe_change
 from bode.store import changes
@@ -56,6 +56,7 @@ def routes(feed: Feed, doors: Doorkeeper) -> Router:
     @get(
         "/statuswijzigingen",
         opt={"scope": Scope.CHANGES},
+        operation_id="statuswijzigingenOpvragen",
         summary="Vraag op wat er sinds een cursor met berichten is gebeurd",
         description=(
             "Oudste eerst. Bewaar `volgende` en geef die de volgende keer mee als `na`: zo wordt niets gemist. "
@@ -76,6 +77,6 @@ def routes(feed: Feed, doors: Doorkeeper) -> Router:
             "volgende": write_cursor(found.next),
             "meer": found.more,
         }
-        return Response(body, headers={"API-Version": VERSION, "Cache-Control": "no-store"})
+        return Response(body)
 
     return Router("/v1", route_handlers=[statuswijzigingen], guards=[doors.guard], tags=["statuswijzigingen"])

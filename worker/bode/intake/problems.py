@@ -8,12 +8,16 @@ from typing import Any
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from prometheus_client import Counter
 from sqlalchemy.exc import OperationalError
 
 from bode.intake.faults import Fault, Refused
 
 log = structlog.get_logger()
 
+TURNED_AWAY = Counter(
+    "bode_api_turned_away_total", "Requests of the API that were turned away before they were read, by why.", ["reason"]
+)
 VERSION = "1.0.0"
 MEDIA_TYPE = "application/problem+json"
 
@@ -51,7 +55,8 @@ def on_refused(request: Request[Any, Any, Any], refused: Refused) -> Response[An
     del request
     count = len(refused.faults)
     detail = refused.faults[0].detail if count == 1 else f"Er zijn {count} fouten gevonden; niets is opgeslagen."
-    return problem(refused.status, refused.title, detail, refused.faults)
+    headers = {"Retry-After": str(refused.retry_after)} if refused.retry_after is not None else {}
+    return problem(refused.status, refused.title, detail, refused.faults, headers)
 
 
 _TITLES = {

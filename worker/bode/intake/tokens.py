@@ -24,6 +24,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 
+from bode.intake.strict_json import is_object
 from bode_adapters.connection import Connection
 from bode_adapters.rest import send
 
@@ -68,7 +69,7 @@ def header_of(token: str) -> Mapping[str, Any] | None:
         found = json.loads(urlsafe_b64decode(head + "=" * (-len(head) % 4)))
     except (Base64Error, ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return found if is_object(found) else None
 
 
 class Jwks:
@@ -210,5 +211,5 @@ def _claimed_client(token: str) -> str:
         found = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except (Base64Error, ValueError, RecursionError):
         return ""
-    name = found.get("client_id") if isinstance(found, dict) else None
+    name = found.get("client_id") if is_object(found) else None
     return name if isinstance(name, str) else ""

@@ -19,6 +19,7 @@ from api_server import MAASVELD, MAX_BODY, ZANDWIJK, Server, body, is_problem, p
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bode.client import Bode
 from bode.intake.fetching import DocumentSource
 from bode.intake.room import NoRoom, Room
 from bode.store import repeats, tables
@@ -364,6 +365,43 @@ def test_no_address_gets_out_of_its_source_however_it_is_written(text):
             assert (asked.scheme, asked.host, asked.port) == ("https", "dms.example", None)
             assert asked.path.startswith("/docs/")
             assert ".." not in asked.path.split("/")
+
+
+# ----------------------------------------------------------------------------------------- from a file, over HTTP
+
+
+def test_a_file_is_handed_in_over_http_and_each_row_is_told(server, tmp_path, capsys):
+    from bode_ops.commands.base import AwayError, UsageError
+    from bode_ops.commands.enqueue import enqueue
+
+    key_file = tmp_path / "sleutel"
+    key_file.write_text("samen\n")
+    one, good, bad = tmp_path / "een.json", body(), body(aard="vonnis")
+    one.write_text(json.dumps(good))
+    enqueue(one, url=server.url, key_file=key_file)
+    assert good["kenmerk"] in capsys.readouterr().out
+    many = tmp_path / "veel.jsonl"
+    many.write_text("\n\n".join(json.dumps(row) for row in (good, bad, body())))
+    before = server.rows()["message"]
+    for _ in range(2):
+        with pytest.raises(SystemExit) as ended:
+            enqueue(many, url=server.url, key_file=key_file)
+        assert ended.value.code == 1
+        told = capsys.readouterr().out
+        assert good["kenmerk"] in told
+        assert "veel.jsonl:3: Het bericht is niet aangenomen" in told
+        assert "#/aard" in told
+    assert server.rows()["message"] - before == 1
+    key_file.write_text("geraden")
+    for file in (one, many):
+        with pytest.raises(UsageError, match="401"):
+            enqueue(file, url=server.url, key_file=key_file)
+    with pytest.raises(UsageError, match="--key-file"):
+        enqueue(one, url=server.url)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bode_ops.commands.enqueue.Bode", lambda url, key: Bode(url, key, patience=0))
+        with pytest.raises(AwayError):
+            enqueue(one, url="http://127.0.0.1:9", key_file=key_file)
 
 
 # ------------------------------------------------------------------------------------------------- room, slow clients

@@ -34,16 +34,22 @@ from bode.engine.teller import Teller
 from bode.engine.webhooks import Receiver, ReceiverError, Webhooks
 from bode.evidence.note import VerifierKey
 from bode.evidence.timestamp import TimestampError, read_roots
+from bode.intake import applications
 from bode.intake.accept import Intake
+from bode.intake.applications import Doorkeeper, Proxy
 from bode.intake.feed import Feed
+from bode.intake.fetching import DocumentSource, Fetcher
 from bode.intake.queue import QueueIntake
 from bode.intake.status import StatusReader
+from bode.intake.tokens import Jwks, OAuthTokens, ZgwTokens
 from bode.settings import ConfigError, EvidenceSettings, Settings, build_policy, config_folder
 from bode.store.database import Database
 from bode.store.evidence_keys import read_keyring
 from bode.store.log_folder import LogFolder
 from bode.store.vault import Vault, read_key_file
+from bode_adapters.connection import Connection
 from bode_adapters.contract import Adapter, Box, Notifier, PrintService, ProfileService, SettingError, TellsReading
+from bode_adapters.rest import SettingsTable
 from bode_ops.bounce_routes import BounceRoutes
 
 
@@ -64,6 +70,7 @@ class Application:
     inbound: Inbound
     box_results: BoxResults
     bounce_routes: BounceRoutes
+    doors: Doorkeeper
     intake: Intake
     queue_intake: QueueIntake
     status: StatusReader
@@ -156,6 +163,7 @@ def build(settings: Settings) -> Application:
         clock=clock,
         organisations=frozenset(parts.organisations),
         ring=doorbell.ring,
+        fetcher=Fetcher(_document_sources(settings)),
     )
     webhooks = Webhooks(database, clock, _receivers(settings))
     return Application(
@@ -172,6 +180,7 @@ def build(settings: Settings) -> Application:
         inbound=inbound,
         bounce_routes=BounceRoutes(inbound, settings.bounces, is_ours=parts.return_path.is_ours, now=clock.real),
         box_results=BoxResults(parts, lanes, inbound),
+        doors=_doors(settings, clock),
         intake=intake,
         queue_intake=QueueIntake(intake, vault.intake_key),
         status=StatusReader(database, policy),
@@ -201,6 +210,79 @@ def _receivers(settings: Settings) -> list[Receiver]:
             key = "url" if error.key == "base_url" else f"settings.{error.key}"
             raise ConfigError(f"{where}.{key} is {error.value!r}: {error.needs}") from error
     return made
+
+
+_SHORTEST_SECRET = 32
+
+
+def _document_sources(settings: Settings) -> list[DocumentSource]:
+    """Make where documents may be fetched from. Raises `ConfigError`."""
+    made: list[DocumentSource] = []
+    for name, one in settings.api.documents.items():
+        try:
+            made.append(DocumentSource.read(name, url=one.url, organisations=one.organisations, settings=one.settings))
+        except SettingError as error:
+            key = "url" if error.key == "base_url" else f"settings.{error.key}"
+            raise ConfigError(f"configuration: api.documents.{name}.{key} is {error.value!r}: {error.needs}") from error
+    return made
+
+
+def _doors(settings: Settings, clock: Clock) -> Doorkeeper:
+    """Make who lets applications in. Raises `ConfigError` for a secret or an address that cannot be used."""
+    found, oauth, zgw = settings.api.applications, settings.api.oauth, dict[str, tuple[bytes, ...]]()
+    for name, one in found.items():
+        if one.zgw is not None:
+            where = f"configuration: api.applications.{name}.zgw.secrets"
+            zgw[one.zgw.client_id] = tuple(_secret(where, file) for file in one.zgw.secrets)
+    tokens: OAuthTokens | None = None
+    if oauth is not None:
+        try:
+            table = SettingsTable(
+                {"timeout_seconds": 5, "concurrency": 1, **oauth.settings, "base_url": oauth.jwks_url}
+            )
+            connection = Connection.read(table)
+            table.finish()
+        except SettingError as error:
+            key = "jwks_url" if error.key == "base_url" else f"settings.{error.key}"
+            raise ConfigError(f"configuration: api.oauth.{key} is {error.value!r}: {error.needs}") from error
+        tokens = OAuthTokens(
+            Jwks(connection),
+            issuer=oauth.issuer,
+            audience=oauth.audience,
+            algorithms=oauth.algorithms,
+            client_claim=oauth.client_claim,
+            now=clock.real,
+        )
+    proxy = settings.api.proxy
+    return Doorkeeper(
+        [
+            applications.Application(
+                name=name,
+                organisations=frozenset(one.organisations),
+                scopes=frozenset(one.scopes),
+                per_minute=one.per_minute,
+                keys=one.keys,
+                oauth_client=one.oauth_client,
+                zgw_client=one.zgw.client_id if one.zgw is not None else None,
+                certificates=one.certificates,
+            )
+            for name, one in found.items()
+        ],
+        now=clock.real,
+        oauth=tokens,
+        zgw=ZgwTokens(zgw, clock.real),
+        proxy=Proxy(proxy.addresses, proxy.certificate_header) if proxy is not None else None,
+    )
+
+
+def _secret(where: str, file: Path) -> bytes:
+    try:
+        secret = file.read_bytes().strip()
+    except OSError as error:
+        raise ConfigError(f"{where}: {file}: {error.strerror}") from error
+    if len(secret) < _SHORTEST_SECRET:
+        raise ConfigError(f"{where}: {file}: a secret has {_SHORTEST_SECRET} characters or more")
+    return secret
 
 
 def _own_letters(settings: Settings) -> Mapping[str, Path]:

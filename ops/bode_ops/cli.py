@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Annotated, NoReturn
 
 import sqlalchemy as sa
 from cyclopts import App, CycloptsError, Parameter
-from rich.progress import Progress
 from rich.table import Table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -25,7 +24,6 @@ from bode.domain.policy import pick
 from bode.engine.checkpoints import SigningRefusedError
 from bode.engine.stop_letter import CannotStopError, stop_letter
 from bode.failpoints import FailpointsRefusedError
-from bode.intake.accept import Caller, Route
 from bode.intake.faults import Refused
 from bode.settings import ConfigError
 from bode.store import events, steps, tables
@@ -56,6 +54,7 @@ from bode_ops.commands.base import (
     with_application,
 )
 from bode_ops.commands.bounces import bounce_app
+from bode_ops.commands.enqueue import enqueue
 from bode_ops.commands.evidence import evidence_app
 from bode_ops.commands.evidence_audit import audit, republish
 from bode_ops.commands.evidence_keys import keys_evidence_app
@@ -68,8 +67,6 @@ from bode_ops.run import Role
 from bode_ops.run import run as run_role
 from bode_ops.simulate import simulate
 from bode_ops.story import render_text
-
-_BAR_FROM_BYTES = 1_000_000
 
 app = App(
     name="bode",
@@ -88,6 +85,7 @@ evidence_app.command(republish, name="republish")
 evidence_copies.register(evidence_app)
 for sub in (lane_app, policy_app, config_app, db_app, keys_app, bounce_app, evidence_app, mock_app, webhook_app):
     app.command(sub)
+app.command(enqueue)
 app.command(demo)
 app.command(simulate)
 
@@ -102,50 +100,6 @@ def run(role: Annotated[Role, Parameter(help="What this process does.")] = Role.
     check_broker(found)
     with naming(config):
         asyncio.run(run_role(found, role))
-
-
-@app.command
-def enqueue(file: Path, /, *, config: Config = None) -> None:
-    """Hand in a message, or many: a JSON file as the API takes it, or a file of JSON Lines (.jsonl).
-
-    Prints a line per message. Exits with 1 when one was refused; handing in the same file again is safe.
-    """
-    if not file.is_file():
-        raise UsageError(f"there is no file {file}")
-    many = file.suffix == ".jsonl"
-
-    async def work(application: Application) -> int:
-        refused, caller = 0, Caller(me())
-        for number, body in _bodies(file, many=many):
-            if many and not body.strip():
-                continue
-            try:
-                accepted = await application.intake.accept(body, route=Route.COMMAND, caller=caller)
-            except Refused as error:
-                refused += 1
-                console.print(f"{file}:{number}: {error.title}", markup=False)
-                for fault in error.faults:
-                    console.print(f"    {fault.pointer}: {fault.detail}", markup=False)
-                continue
-            again = " (was aangenomen)" if accepted.known else ""
-            console.print(f"{accepted.reference}  {accepted.id}{again}", markup=False)
-        return refused
-
-    if with_application(config, work):
-        raise SystemExit(1)
-
-
-def _bodies(file: Path, *, many: bool) -> Iterator[tuple[int, bytes]]:
-    """Give the messages of a file with their lines, one at a time; on a terminal a bar shows how far it is."""
-    if not many:
-        yield 1, file.read_bytes()
-        return
-    shown = errors.is_terminal and file.stat().st_size > _BAR_FROM_BYTES
-    with file.open("rb") as lines, Progress(console=errors, disable=not shown, transient=True) as bar:
-        task = bar.add_task(file.name, total=file.stat().st_size)
-        for number, line in enumerate(lines, start=1):
-            yield number, line
-            bar.advance(task, len(line))
 
 
 @app.command

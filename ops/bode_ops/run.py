@@ -23,6 +23,7 @@ from bode.store import steps, tables
 from bode.store.vault import KeyFileError
 from bode_ops import assembly, web
 from bode_ops.assembly import Application
+from bode_ops.http_server import server_config
 
 log = structlog.get_logger()
 
@@ -143,14 +144,7 @@ async def _serve(app: Application, role: Role, checkpoints: Checkpoints | None) 
                 tasks.append(asyncio.create_task(checkpoints.run()))
         if role.includes(Role.API):
             listener = socket.create_server((settings.api.host, settings.api.port))
-            config = uvicorn.Config(
-                web.build(app),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=int(settings.engine.grace_seconds) or 1,
-            )
-            server = _Server(config)
+            server = _Server(server_config(web.build(app), settings.api, grace_seconds=settings.engine.grace_seconds))
             tasks.append(asyncio.create_task(server.serve(sockets=[listener])))
             log.info("api.listening", host=settings.api.host, port=listener.getsockname()[1])
         log.info("process.started", role=role, owner=app.lanes.owner)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -10,12 +12,18 @@ import structlog
 from litestar import Litestar, Request, Response, Router, get
 from litestar.exceptions import HTTPException
 from litestar.openapi.config import OpenAPIConfig
+from litestar.types import Message, Scope
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from bode.engine.copies import Audience
-from bode.intake import api, feed
+from bode.intake import api, feed, openapi, problems
+from bode.intake.bodies import Bodies
 from bode.intake.faults import Refused
+from bode.intake.repeats import Repeats
+from bode.intake.room import Room
+from bode.settings import ApiSettings, Settings
 from bode.store.database import SchemaError
 from bode.store.vault import KeyFileError
 from bode_ops.assembly import Application
@@ -29,11 +37,32 @@ _KEEP_SECONDS = 5.0
 
 log = structlog.get_logger()
 
+_SECURE = {
+    b"api-version": problems.VERSION.encode(),
+    b"cache-control": b"no-store",
+    b"content-security-policy": b"frame-ancestors 'none'; default-src 'none'",
+    b"strict-transport-security": b"max-age=31536000; includeSubDomains",
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"DENY",
+}
+"""On every answer to a program, as the API Design Rules ask (transport security)."""
+_FOR_PROGRAMS = ("/v1", "/openapi.json", "/inbound")
+
+
+async def secured(message: Message, scope: Scope) -> None:
+    """Add the headers that every answer of the API has, also where it is refused."""
+    if message["type"] != "http.response.start":
+        return
+    headers = list(message.get("headers", []))
+    names = {name.lower() for name, _ in headers}
+    told = b"".join(value for name, value in headers if name.lower() == b"content-type")
+    if str(scope["path"]).startswith(_FOR_PROGRAMS) or told.startswith(problems.MEDIA_TYPE.encode()):
+        message["headers"] = [*headers, *((name, value) for name, value in _SECURE.items() if name not in names)]
+
 
 def build(app: Application) -> Litestar:
     """Make the web application."""
     settings = app.settings
-    keys = api.Keys({key.sha256: (key.name, frozenset(key.organisations)) for key in settings.api.keys})
     metrics = DatabaseMetrics(
         app.parts, keep_seconds=_KEEP_SECONDS, certificates=certificates(settings), disks=disks(settings)
     )
@@ -60,31 +89,35 @@ def build(app: Application) -> Litestar:
         await metrics.refresh()
         return Response(generate_latest() + generate_latest(DATABASE), media_type=CONTENT_TYPE_LATEST)
 
-    @get("/openapi.json", include_in_schema=False)
-    async def openapi() -> Response[dict[str, Any]]:
+    @get(["/openapi.json", "/v1/openapi.json"], include_in_schema=False)
+    async def openapi_json() -> Response[dict[str, Any]]:
         """Give the OpenAPI document, open to all."""
-        return Response(schema, headers={"Access-Control-Allow-Origin": "*", "API-Version": api.VERSION})
+        return Response(schema, headers={"Access-Control-Allow-Origin": "*"})
 
     messages = api.routes(
         app.intake,
         app.status,
-        keys,
-        max_body_bytes=settings.api.max_body_bytes,
-        client_timeout=settings.api.client_timeout_seconds,
+        app.doors,
+        Bodies(_room(settings), settings.api.max_body_bytes, settings.api.client_timeout_seconds),
+        Repeats(app.database, app.clock),
         extract=_extracts(app),
     )
-    changes = feed.routes(app.feed, keys)
-    problems: dict[Any, Any] = {Refused: api.on_refused, HTTPException: api.on_http_error, Exception: api.on_defect}
+    changes = feed.routes(app.feed, app.doors)
+    handlers: dict[Any, Any] = {
+        Refused: problems.on_refused,
+        HTTPException: problems.on_http_error,
+        Exception: problems.on_defect,
+    }
     # Made once, by an application that is never served: the framework's own pages would load scripts from elsewhere.
     described = Litestar(
-        [messages, changes], openapi_config=OpenAPIConfig(title="Bode", version=api.VERSION), logging_config=None
+        [messages, changes], openapi_config=OpenAPIConfig(title="Bode", version=problems.VERSION), logging_config=None
     )
-    schema = api.openapi(described.openapi_schema.to_schema())
+    schema = openapi_document(described, api=settings.api)
     webhook = app.bounce_routes.webhook()
     return Litestar(
         [
             *([webhook] if webhook is not None else []),
-            Router("/", route_handlers=[messages, changes, openapi], exception_handlers=problems),
+            Router("/", route_handlers=[messages, changes, openapi_json], exception_handlers=handlers),
             healthz,
             readyz,
             prometheus,
@@ -98,9 +131,29 @@ def build(app: Application) -> Litestar:
             ),
         ],
         openapi_config=None,
-        exception_handlers={HTTPException: on_http_error, Exception: api.on_defect},
+        before_send=[secured],
+        exception_handlers={HTTPException: on_http_error, Exception: problems.on_defect},
         logging_config=None,
     )
+
+
+def openapi_document(described: Litestar, *, api: ApiSettings) -> dict[str, Any]:
+    """Give the OpenAPI document of the API's routes."""
+    handlers = [handler for route in described.routes for handler in getattr(route, "route_handlers", [])]
+    scopes = {str(one.operation_id): one.opt["scope"] for one in handlers if "scope" in one.opt}
+    server = f"{(api.public_url or '').rstrip('/')}/v1"
+    return openapi.document(
+        described.openapi_schema.to_schema(), scopes=scopes, server=server, contact=api.contact.model_dump()
+    )
+
+
+def _room(settings: Settings) -> Room:
+    """Give what room there is: memory of this process, and the disks that requests are written to."""
+    database = make_url(settings.database.url)
+    folders = [Path(tempfile.gettempdir())]
+    if database.get_backend_name() == "sqlite" and database.database:
+        folders.append(Path(database.database).parent)
+    return Room(max_held_bytes=settings.api.max_held_bytes, folders=folders, min_free_bytes=settings.api.min_free_bytes)
 
 
 def _extracts(app: Application) -> api.Extract | None:
@@ -122,5 +175,5 @@ def _extracts(app: Application) -> api.Extract | None:
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     """Answer an address nobody has: with a page for a browser, with a problem for a program."""
-    answer = pages.on_http_error if "text/html" in request.headers.get("Accept", "") else api.on_http_error
+    answer = pages.on_http_error if "text/html" in request.headers.get("Accept", "") else problems.on_http_error
     return answer(request, error)

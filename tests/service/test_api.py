@@ -2,150 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import copy
 import json
 import re
-import socket
 import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from hashlib import sha256
-from io import BytesIO
-from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Self
 from uuid import UUID, uuid4
 
 import httpx
 import pikepdf
 import pytest
 import structlog
-import uvicorn
-
-from bode import settings as configuration
-from bode.store.evidence_keys import make_keyring
-from bode.store.vault import write_key_file
-from bode_ops import assembly, web
-
-MAASVELD, ZANDWIJK = "00000001999000010000", "00000001999000020000"
-KEYS = {"maasveld": (MAASVELD,), "zandwijk": (ZANDWIJK,), "samen": (MAASVELD, ZANDWIJK)}
-MAX_BODY = 200_000
-CONFIG = """
-[database]
-url = "sqlite:///{folder}/bode.db"
-[keys]
-file = "{folder}/bode.key"
-[evidence]
-key_file = "{folder}/evidence.key"
-origin = "bode.example/log"
-folder = "{folder}/evidence"
-[api]
-max_body_bytes = {max_body}
-client_timeout_seconds = 2
-{keys}
-[channels.mijnoverheid]
-adapter = "mijnoverheid"
-kind = "box"
-label = "Berichtenbox van MijnOverheid"
-url = "https://mijn.overheid.nl"
-ceiling = "hoog"
-primary = true
-[channels.mijnoverheid.settings]
-base_url = "http://127.0.0.1:9"
-api_key = "sleutel"
-leverancier_oin = "00000001999000090000"
-[channels.email]
-adapter = "smtp-carrier"
-kind = "email"
-label = "e-mail"
-ceiling = "laag"
-[channels.email.settings]
-host = "127.0.0.1"
-port = 9
-tls = "none"
-[notices]
-adapter = "smtp-notifier"
-[notices.settings]
-host = "127.0.0.1"
-port = 9
-tls = "none"
-[print]
-adapter = "print-folder"
-[print.settings]
-folder = "{folder}/print"
-[organisations.00000001999000010000]
-name = "Gemeente Maasveld"
-email = "noreply@maasveld.example.nl"
-contact = "telefoon 14 0999"
-address = ["Postbus 100", "1200 AA  MAASVELD"]
-box_types = {{ mijnoverheid = "MVBESLUI" }}
-[organisations.00000001999000020000]
-name = "Gemeente Zandwijk"
-email = "noreply@zandwijk.example.nl"
-contact = "telefoon 14 0998"
-address = ["Postbus 200", "1300 AA  ZANDWIJK"]
-box_types = {{ mijnoverheid = "ZWBESLUI" }}
-"""
-
-
-class Server:
-    """Bode's API in a thread, on a port of its own."""
-
-    def __init__(self, folder, *, keys=KEYS, upgrade=True) -> None:
-        self.folder = folder
-        write_key_file(folder / "bode.key")
-        self.keyring = make_keyring(folder / "evidence.key", "bode.example/log")
-        (folder / "print" / "in").mkdir(parents=True)
-        tables = "".join(
-            f'[[api.keys]]\nname = "{name}"\nsha256 = "{sha256(name.encode()).hexdigest()}"\n'
-            f"organisations = {json.dumps(oins)}\n"
-            for name, oins in keys.items()
-        )
-        path = folder / "bode.toml"
-        path.write_text(CONFIG.format(folder=folder, keys=tables, max_body=MAX_BODY))
-        self.settings = configuration.load(path)
-        self.upgrade = upgrade
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
-        self._app = assembly.build(self.settings)
-        self._web = web.build(self._app)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    async def _serve(self) -> None:
-        app = self._app
-        if self.upgrade:
-            await app.database.upgrade()
-        config = uvicorn.Config(self._web, log_config=None, access_log=False, lifespan="on")
-        self._server = uvicorn.Server(config)
-        self._server.install_signal_handlers = lambda: None
-        self._started.set()
-        await self._server.serve(sockets=[self._listener])
-        await app.close()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._started.wait(30)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join(30)
-
-    def client(self, key: str | None = "samen", **how) -> httpx.Client:
-        headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=30, **how)
-
-    def rows(self) -> dict[str, int]:
-        """Count the rows of every table."""
-        with closing(sqlite3.connect(self.folder / "bode.db")) as connection:
-            names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            return {name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}
+from api_server import MAASVELD, MAX_BODY, ZANDWIJK, Server, body, is_problem, pdf, strings_in
 
 
 @pytest.fixture(scope="module")
@@ -158,71 +31,6 @@ def server(tmp_path_factory) -> Iterator[Server]:
 def api(server) -> Iterator[httpx.Client]:
     with server.client() as client:
         yield client
-
-
-_numbers = count(1)
-
-
-def body(**changes):
-    number = next(_numbers)
-    made = {
-        "afzender": MAASVELD,
-        "kenmerk": f"MV-{number:06d}",
-        "zaak": f"Z-{number:06d}",
-        "aard": "beschikking",
-        "rechtsgevolgen": "U kunt bezwaar maken.",
-        "termijn": {"duur": "P6W"},
-        "geadresseerde": {
-            "soort": "BSN",
-            "nummer": "999990019",
-            "naam": "Jantje Zonderbrief",
-            "adres": {"straat": "Geheimepad", "huisnummer": "77", "postcode": "1234 AB", "woonplaats": "Verweg"},
-        },
-        "kanalen": [{"kanaal": "mijnoverheid"}],
-        "kennisgeving": {"email": "jantje.geheim@post.example.nl", "opgegevenDoor": "geadresseerde"},
-        "onderwerp": "Besluit over uw zwembad",
-        "tekst": "Beste mevrouw, uw zwembad mag er komen.",
-    }
-    for key, value in changes.items():
-        if value is None:
-            del made[key]
-        else:
-            made[key] = value
-    return made
-
-
-def pdf(**how) -> dict[str, str]:
-    made = pikepdf.new()
-    made.add_blank_page()
-    if "script" in how:
-        made.Root.OpenAction = pikepdf.Dictionary(S=pikepdf.Name.JavaScript, JS=pikepdf.String(how.pop("script")))
-    out = BytesIO()
-    made.save(out, **how)
-    return {"naam": "besluit.pdf", "inhoud": base64.b64encode(out.getvalue()).decode()}
-
-
-def strings_in(value) -> set[str]:
-    """Every value of a request that could be about a person."""
-    if isinstance(value, dict):
-        return set().union(*(strings_in(item) for item in value.values()))
-    if isinstance(value, list):
-        return set().union(set(), *(strings_in(item) for item in value))
-    return {value} if isinstance(value, str) else set()
-
-
-def is_problem(answer: httpx.Response, status: int) -> dict:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["Content-Type"].split(";")[0] == "application/problem+json"
-    assert answer.headers["API-Version"] == "1.0.0"
-    told = answer.json()
-    assert told["status"] == status
-    assert told["title"]
-    assert told["detail"].endswith((".", "'."))
-    for error in told.get("errors", []):
-        assert set(error) == {"in", "location", "code", "detail"}
-        assert error["location"]["pointer"].startswith("#")
-        assert error["detail"][0].isupper()
-    return told
 
 
 # ------------------------------------------------------------------------------------------------------------ accepted
@@ -435,9 +243,7 @@ def test_a_document_too_many_bytes_and_a_request_too_many(api):
     is_problem(api.post("/v1/berichten", content=slowly(), headers={"Content-Type": "application/json"}), 413)
 
 
-@pytest.mark.parametrize(
-    "kind", ["text/plain", "application/xml", "multipart/form-data; boundary=x", "application/jsonp"]
-)
+@pytest.mark.parametrize("kind", ["text/plain", "application/xml", "application/jsonp"])
 def test_another_content_type_is_a_415(api, kind):
     is_problem(api.post("/v1/berichten", content=json.dumps(body()), headers={"Content-Type": kind}), 415)
 
@@ -674,15 +480,15 @@ def test_the_openapi_document_is_whole_and_open(server):
     assert document["openapi"].startswith("3.1")
     assert document["info"]["title"]
     assert document["info"]["version"] == "1.0.0"
-    assert set(document["paths"]) == {
-        "/v1/berichten",
-        "/v1/berichten/bulk",
-        "/v1/berichten/{bericht_id}",
-        "/v1/berichten/{bericht_id}/annulering",
-        "/v1/berichten/{bericht_id}/bewijs",
-        "/v1/berichten/{bericht_id}/intrekking",
-        "/v1/statuswijzigingen",
+    assert document["servers"] == [{"url": "/v1"}]
+    served = {
+        (route.path.removeprefix("/v1").replace(":uuid", ""), method.lower())
+        for route in server._web.routes
+        for handler in route.route_handlers
+        for method in handler.http_methods
+        if "scope" in handler.opt and method != "OPTIONS"
     }
+    assert served == {(path, method) for path, operations in document["paths"].items() for method in operations}
     message = document["components"]["schemas"]["BerichtIn"]
     assert set(message["required"]) == {"afzender", "kenmerk", "aard", "geadresseerde", "onderwerp", "tekst"}
     assert message["additionalProperties"] is False

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import socket
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import structlog
+from api_server import MAASVELD, MAX_BODY, ZANDWIJK, Server, body, is_problem
 
-_spec = importlib.util.spec_from_file_location("test_api_parts", Path(__file__).with_name("test_api.py"))
-assert _spec is not None
-assert _spec.loader is not None
-parts = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(parts)
-MAASVELD, ZANDWIJK, MAX_BODY, body, is_problem = (
-    parts.MAASVELD,
-    parts.ZANDWIJK,
-    parts.MAX_BODY,
-    parts.body,
-    parts.is_problem,
-)
 ROWS = {"Content-Type": "application/x-ndjson"}
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with parts.Server(tmp_path_factory.mktemp("many")) as running:
+    with Server(tmp_path_factory.mktemp("many")) as running:
         yield running
 
 

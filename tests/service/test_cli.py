@@ -479,13 +479,13 @@ MISTAKES = {
     "broker of another kind": ("[api]", '[broker]\nurl = "amqp://x"\n[api]', "broker.url"),
     "key for nobody": (
         "[api]\nport = 0",
-        f'[api]\nport = 0\n[[api.keys]]\nname = "x"\nsha256 = "{"0" * 64}"\norganisations = ["{"9" * 20}"]',
-        "api.keys.0.organisations",
+        f'[api]\nport = 0\n[api.applications.x]\nkeys = ["{"0" * 64}"]\norganisations = ["{"9" * 20}"]',
+        "api.applications.x.organisations",
     ),
     "key that is none": (
         "[api]\nport = 0",
-        '[api]\nport = 0\n[[api.keys]]\nname = "x"\nsha256 = "x"\norganisations = []',
-        "api.keys.0.sha256",
+        '[api]\nport = 0\n[api.applications.x]\nkeys = ["x"]\norganisations = ["1"]',
+        "api.applications.x.keys.0",
     ),
     "production on SQLite": ("[database]", PRODUCTION + REDIS + "[database]", "database.url"),
     "production without Redis": ("[database]", PRODUCTION + "[database]", "broker.url"),
@@ -496,7 +496,7 @@ MISTAKES = {
         '[evidence]\norigin = "log"\nwitness = { url = "https://w.example", key = "x" }\n[api]',
         "evidence.witness.key",
     ),
-    "production open to all": ("[database]", PRODUCTION + "[database]", "api.keys"),
+    "production open to all": ("[database]", PRODUCTION + "[database]", "api.applications"),
     "production in a hurry": ("[database]", PRODUCTION + "[clock]\nfactor = 60\n[database]", "clock"),
 }
 
@@ -522,7 +522,7 @@ def test_a_mistake_in_the_configuration_is_one_message_with_file_and_key(bode, c
 def test_all_mistakes_are_told_at_once(bode, config):
     config.write_text(PRODUCTION + config.read_text())
     told = bode("config", "check")
-    assert {"database.url", "broker.url", "api.keys"} <= set(re.findall(r"[a-z]+\.[a-z]+", told.err))
+    assert {"database.url", "broker.url", "api.applications"} <= set(re.findall(r"[a-z]+\.[a-z]+", told.err))
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"\x00", b"a = " + b"[" * 100_000])

@@ -19,8 +19,13 @@ from tenacity import wait_none
 from bode.client import Bode, ProblemError
 from bode.engine.teller import Teller
 from bode.intake import api, feed
+from bode.intake.applications import Application, Doorkeeper
+from bode.intake.bodies import Bodies
 from bode.intake.faults import Refused
 from bode.intake.feed import Feed
+from bode.intake.problems import on_defect, on_http_error, on_refused
+from bode.intake.repeats import Repeats
+from bode.intake.room import Room
 from bode.intake.status import StatusReader
 
 MAASVELD = "00000001999000010000"
@@ -31,10 +36,15 @@ async def served(make_app, sqlite_url, until):
     import asyncio
 
     app = await make_app(sqlite_url)
-    keys = api.Keys({sha256(b"sleutel").hexdigest(): ("zaak", frozenset({MAASVELD}))})
+    zaak = Application("zaak", frozenset({MAASVELD}), keys=(sha256(b"sleutel").hexdigest(),))
+    doors = Doorkeeper([zaak], now=app.clock.real)
+    bodies = Bodies(Room(max_held_bytes=1_000_000), 100_000, 30)
     status = StatusReader(app.database, app.parts.policy)
-    problems = {Refused: api.on_refused, HTTPException: api.on_http_error, Exception: api.on_defect}
-    mine = [api.routes(app.intake, status, keys, max_body_bytes=100_000), feed.routes(Feed(app.database), keys)]
+    problems = {Refused: on_refused, HTTPException: on_http_error, Exception: on_defect}
+    mine = [
+        api.routes(app.intake, status, doors, bodies, Repeats(app.database, app.clock)),
+        feed.routes(Feed(app.database), doors),
+    ]
     web = Litestar(
         [Router("/", route_handlers=mine, exception_handlers=problems)], openapi_config=None, logging_config=None
     )
@@ -82,21 +92,52 @@ async def test_a_refusal_carries_every_fault(served, body):
     assert stranger.value.status == 401
 
 
+async def test_many_are_handed_in_and_each_has_its_answer(served, body):
+    _, call = served
+    good = [body() for _ in range(3)]
+    told = await call(lambda client: list(client.aanleveren_veel([good[0], body(aard="onzin"), *good[1:]])))
+    assert [(row.nummer, row.status) for row in told] == [(1, 202), (2, 400), (3, 202), (4, 202)]
+    assert [row.bericht.kenmerk for row in told if row.bericht] == [one["kenmerk"] for one in good]
+    assert told[1].fouten[0]["location"]["pointer"] == "#/aard"
+    with pytest.raises(ProblemError) as stranger:
+        await call(lambda client: list(client.aanleveren_veel(good)), key="geraden")
+    assert stranger.value.status == 401
+
+
+async def test_a_message_is_withdrawn_by_another(served, body):
+    _, call = served
+    earlier = await call(lambda client: client.aanleveren(body()))
+    new = {key: value for key, value in body(termijn=None).items() if key not in {"afzender", "aard"}}
+    made = await call(lambda client: client.intrekken(earlier.id, new))
+    assert made.kenmerk == new["kenmerk"]
+    with pytest.raises(ProblemError) as none_kept:
+        await call(lambda client: client.bewijs(earlier.id))
+    assert none_kept.value.status == 404
+
+
 @pytest.fixture
 def flaky():
     """Give a server that answers as listed, and keeps the bodies it was given."""
-    answers, got = [], []
+    answers, got, keys = [], [], []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             got.append(self.rfile.read(int(self.headers["Content-Length"])))
+            keys.append(self.headers["Idempotency-Key"])
             status = answers.pop(0)
             if status is None:
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return
             told = {"id": str(uuid4()), "afzender": "a", "kenmerk": "k", "aangenomenTijdstip": "t"}
             text = json.dumps(told if status == 202 else {"title": "Even niet"}).encode()
+            if isinstance(status, list):
+                lines = [
+                    {"rij": row, "status": one, **(told if one == 202 else {})} for row, one in enumerate(status, 1)
+                ]
+                text, status = "\n".join(map(json.dumps, lines)).encode(), 200
             self.send_response(status)
+            if status == 409:
+                self.send_header("Retry-After", "0")
             self.send_header("Location", "http://127.0.0.1:9/")
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
@@ -108,24 +149,48 @@ def flaky():
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", answers, got
+    yield f"http://127.0.0.1:{server.server_port}", answers, got, keys
     server.shutdown()
     thread.join()
     server.server_close()
 
 
 def test_what_fails_on_the_way_is_sent_again_byte_for_byte(flaky):
-    url, answers, got = flaky
-    answers += [503, 429, None, 202]
+    url, answers, got, keys = flaky
+    answers += [503, 429, None, 409, 202, 202]
     with Bode(url, "sleutel", wait=wait_none(), patience=10) as client:
         assert client.aanleveren({"kenmerk": "k"}).kenmerk == "k"
-    assert len(got) == 4
-    assert len(set(got)) == 1
+        assert len(got) == 5
+        assert len(set(got)) == len(set(keys)) == 1
+        client.aanleveren({"kenmerk": "k"})
+    assert len(set(keys)) == 2, "another call has another key"
+
+
+def test_rows_that_were_not_answered_are_sent_again_and_no_others(flaky):
+    url, answers, got, _ = flaky
+    answers += [503, [202, 503, 400, 408], [202, 500], [202]]
+    with Bode(url, "sleutel", wait=wait_none(), patience=10) as client:
+        told = list(client.aanleveren_veel([{"n": number} for number in range(4)]))
+    assert [(row.nummer, row.status) for row in told] == [(1, 202), (2, 202), (3, 400), (4, 202)]
+    assert [[json.loads(line)["n"] for line in body.splitlines()] for body in got] == [
+        [0, 1, 2, 3],
+        [0, 1, 2, 3],
+        [1, 3],
+        [3],
+    ]
+
+
+def test_rows_that_stay_without_an_answer_are_told_when_patience_ends(flaky):
+    url, answers, _, _ = flaky
+    answers += [[202, 503]]
+    with Bode(url, "sleutel", wait=wait_none(), patience=0) as client:
+        told = list(client.aanleveren_veel([{}, {}]))
+    assert [(row.status, row.bericht is None) for row in told] == [(202, False), (503, True)]
 
 
 @pytest.mark.parametrize("status", [400, 500, 307])
 def test_what_will_not_get_better_is_not_tried_again(flaky, status):
-    url, answers, got = flaky
+    url, answers, got, _ = flaky
     answers += [status]
     with Bode(url, "sleutel", wait=wait_none()) as client, pytest.raises(ProblemError) as refused:
         client.aanleveren({})
@@ -133,7 +198,7 @@ def test_what_will_not_get_better_is_not_tried_again(flaky, status):
 
 
 def test_patience_ends(flaky):
-    url, answers, _ = flaky
+    url, answers, _, _ = flaky
     answers += [503]
     with Bode(url, "sleutel", wait=wait_none(), patience=0) as client, pytest.raises(ProblemError) as away:
         client.aanleveren({})

@@ -14,8 +14,11 @@ from litestar.exceptions import HTTPException
 from litestar.testing import AsyncTestClient
 
 from bode.engine.teller import Teller
-from bode.intake import api, feed
+from bode.intake import cursor, faults, feed
+from bode.intake.applications import Application, Doorkeeper
+from bode.intake.faults import BadQuery
 from bode.intake.feed import Feed, read_cursor, write_cursor
+from bode.intake.problems import on_http_error, on_refused
 from bode.store import changes, tables
 from bode_adapters.contract import RefusalKind, Refused
 
@@ -167,12 +170,15 @@ async def http(app):
     from hashlib import sha256
 
     known = {"maasveld": (MAASVELD,), "zandwijk": (ZANDWIJK,)}
-    keys = api.Keys({sha256(name.encode()).hexdigest(): (name, frozenset(oins)) for name, oins in known.items()})
+    doors = Doorkeeper(
+        [Application(name, frozenset(oins), keys=(sha256(name.encode()).hexdigest(),)) for name, oins in known.items()],
+        now=app.clock.real,
+    )
     served = Litestar(
-        [feed.routes(Feed(app.database), keys)],
+        [feed.routes(Feed(app.database), doors)],
         openapi_config=None,
         logging_config=None,
-        exception_handlers={HTTPException: api.on_http_error},
+        exception_handlers={HTTPException: on_http_error, faults.Refused: on_refused},
     )
     async with AsyncTestClient(served) as client:
 
@@ -232,4 +238,13 @@ async def test_a_cursor_of_too_long_ago_is_gone(app, http):
 def test_a_cursor_reads_back():
     for position in (0, 1, 10**17):
         assert read_cursor(write_cursor(position)) == position
-    assert read_cursor(str(uuid4())) is None
+    for other in (
+        str(uuid4()),
+        "",
+        "é",
+        cursor.write("z1", "5"),
+        cursor.write("s1", "-5"),
+        cursor.write("s1", "5", "5"),
+    ):
+        with pytest.raises(BadQuery):
+            read_cursor(other)

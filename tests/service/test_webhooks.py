@@ -76,6 +76,7 @@ def start(app, *receivers):
 async def send(sender, teller, name="zaak"):
     while await teller.work():
         pass
+    await sender.tend()
     while await sender.work(name):
         pass
 
@@ -156,6 +157,54 @@ async def test_after_three_days_it_is_set_apart_and_one_command_sends_it_in_orde
         "verzonden",
         "afgerond",
     ]
+
+
+async def test_what_was_for_a_receiver_that_is_no_more_is_forgotten_after_three_days(app, side, receiver):
+    sender, teller = start(app, receiver(side.url))
+    side.status = 500
+    await app.accept()
+    await send(sender, teller)
+    others = Webhooks(app.database, app.clock, [receiver(side.url, "ander")])
+    await others.tend()
+    assert len(await app.rows(tables.webhook_delivery)) == 1, "it may be another process's new one"
+    app.clock.move(days=3, seconds=1)
+    await sender.tend()
+    (row,) = await app.rows(tables.webhook_delivery)
+    assert row.state == "dead", "its own receiver keeps it"
+    await others.tend()
+    assert await app.rows(tables.webhook_delivery) == []
+
+
+def test_the_lease_is_longer_than_all_calls_of_a_claim_may_take(receiver):
+    for seconds in (1, 10, 300):
+        made = receiver("https://hook.example.nl/", timeout_seconds=seconds, concurrency=3)
+        assert made.lease > 4 * timedelta(seconds=made.call_seconds)
+        assert made.call_seconds > seconds
+
+
+async def test_a_stolen_webhook_does_nothing_at_a_receiver_that_follows_the_recipe(app, side, receiver):
+    """What docs/webhooks.md tells receivers to do, against somebody who has heard a whole webhook."""
+    sender, teller = start(app, receiver(side.url, kinds=("aangenomen",)))
+    await app.accept()
+    await send(sender, teller)
+    ((stolen, headers),) = side.got
+    seen, acted = set(), []
+
+    def take(body, headers, now):
+        event = verify_webhook(body, headers, secrets={"2026-01": OLD}, now=now)
+        if event["id"] not in seen:
+            seen.add(event["id"])
+            acted.append(event["subject"])
+
+    take(stolen, headers, app.clock.now())
+    take(stolen, headers, app.clock.now() + timedelta(minutes=4))
+    for later in (timedelta(minutes=6), timedelta(days=400)):
+        with pytest.raises(WebhookError):
+            take(stolen, headers, app.clock.now() + later)
+    moved = headers | {"webhook-timestamp": str(int(app.clock.now().timestamp()) + 400)}
+    with pytest.raises(WebhookError):
+        take(stolen, moved, app.clock.now() + timedelta(minutes=6))
+    assert len(acted) == 1
 
 
 async def test_a_redirect_is_not_followed_and_not_taken_for_arrival(app, side, receiver):

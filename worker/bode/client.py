@@ -9,13 +9,14 @@ import base64
 import hmac
 import json
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from http import HTTPStatus
-from typing import Any, Self
-from uuid import UUID
+from itertools import islice
+from typing import Any, Literal, Self
+from uuid import UUID, uuid4
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -23,6 +24,10 @@ from tenacity.wait import wait_base
 
 TOLERANCE = timedelta(minutes=5)
 _LONGEST_STAMP = 12
+_CHUNK, _LINES = 500, "application/x-ndjson"
+_LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+_AGAIN = _LATER | {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.INTERNAL_SERVER_ERROR}
+"""What a row may have been answered that it is sent again for."""
 ID, TIMESTAMP, SIGNATURE, KEYS = "Webhook-Id", "Webhook-Timestamp", "Webhook-Signature", "Webhook-Key-Id"
 
 
@@ -118,11 +123,24 @@ class Statuswijziging:
     cursor: str
 
 
+@dataclass(frozen=True, slots=True)
+class Rij:
+    """The answer to one of many messages: `bericht` where it was accepted, else what is wrong with it."""
+
+    nummer: int
+    """From 1, in the order in which they were given."""
+    status: int
+    bericht: Aangenomen | None
+    titel: str
+    fouten: list[dict[str, Any]]
+
+
 class Bode:
     """Bode's API for one application. Use as a context manager, or `close` it.
 
-    What fails on the way (no connection, 429, 503) is tried again for `patience` seconds with the same reference. That
-    is safe: the same message again has the same answer. Redirects are refused: they would take the key elsewhere.
+    What fails on the way (no connection, 429, 503) is tried again for `patience` seconds, with the same body and the
+    same `Idempotency-Key`. That is safe: the same again has the same answer. Redirects are refused: they would take
+    the key elsewhere.
     """
 
     def __init__(
@@ -162,8 +180,54 @@ class Bode:
     def aanleveren(self, bericht: Mapping[str, Any] | bytes) -> Aangenomen:
         """Hand a message in. Raises `ProblemError` when it is refused, `httpx.TransportError` when Bode stays away."""
         body = bericht if isinstance(bericht, bytes) else json.dumps(bericht).encode()
-        found = self._call("POST", "/v1/berichten", content=body)
-        return Aangenomen(UUID(found["id"]), found["afzender"], found["kenmerk"], found["aangenomenTijdstip"])
+        return _accepted(self._call("POST", "/v1/berichten", content=body))
+
+    def aanleveren_veel(self, berichten: Iterable[Mapping[str, Any] | bytes]) -> Iterator[Rij]:
+        """Hand many messages in, some hundreds in a request, and give the answer of each, in their order.
+
+        A row that could not be answered for now is sent again. Raises `ProblemError` when the whole is refused.
+        """
+        rows = (row.strip() if isinstance(row, bytes) else json.dumps(row).encode() for row in berichten)
+        first = 1
+        while chunk := list(islice(rows, _CHUNK)):
+            yield from self._rows(first, chunk)
+            first += len(chunk)
+
+    def _rows(self, first: int, chunk: list[bytes]) -> list[Rij]:
+        told: dict[int, Rij] = {}
+
+        def once() -> None:
+            left = [index for index in range(len(chunk)) if index not in told or told[index].status in _AGAIN]
+            content = b"".join(chunk[index] + b"\n" for index in left)
+            answer = self._http.post("/v1/berichten/bulk", content=content, headers={"Content-Type": _LINES})
+            if not answer.is_success:
+                raise _TryAgainError(answer) if answer.status_code in _AGAIN else _problem(answer)
+            for line in answer.text.splitlines():
+                found = json.loads(line)
+                index = left[found["rij"] - 1] if found["rij"] <= len(left) else left[-1]
+                accepted = _accepted(found) if "id" in found else None
+                told[index] = Rij(
+                    first + index, found["status"], accepted, found.get("title", ""), found.get("errors", [])
+                )
+            if any(index not in told or told[index].status in _AGAIN for index in left):
+                raise _TryAgainError(answer)
+
+        try:
+            self._retrying(once)
+        except _TryAgainError as error:
+            if not error.answer.is_success:
+                raise _problem(error.answer) from None
+        unanswered = (HTTPStatus.SERVICE_UNAVAILABLE, None, "Geen antwoord", list[dict[str, Any]]())
+        return [told.get(index) or Rij(first + index, *unanswered) for index in range(len(chunk))]
+
+    def intrekken(self, bericht_id: UUID, bericht: Mapping[str, Any] | bytes) -> Aangenomen:
+        """Withdraw a message by a new one. Raises `ProblemError`."""
+        body = bericht if isinstance(bericht, bytes) else json.dumps(bericht).encode()
+        return _accepted(self._call("POST", f"/v1/berichten/{bericht_id}/intrekking", content=body))
+
+    def bewijs(self, bericht_id: UUID, voor: Literal["afzender", "geadresseerde"] = "afzender") -> bytes:
+        """Give an extract of a message's evidence, a ZIP. That it was given becomes part of the evidence."""
+        return self._answer("GET", f"/v1/berichten/{bericht_id}/bewijs", params={"voor": voor}).content
 
     def opvragen(self, bericht_id: UUID) -> dict[str, Any]:
         """Give what has become of a message, as the API tells it. Raises `ProblemError` (404) for an unknown one."""
@@ -200,11 +264,20 @@ class Bode:
     def _call(
         self, method: str, path: str, *, content: bytes | None = None, params: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
-        headers = {"Content-Type": "application/json"} if content is not None else {}
+        found: dict[str, Any] = self._answer(method, path, content=content, params=params).json()
+        return found
+
+    def _answer(
+        self, method: str, path: str, *, content: bytes | None = None, params: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        headers: dict[str, str] = {}
+        if content is not None:
+            headers = {"Content-Type": "application/json", "Idempotency-Key": f'"{uuid4()}"'}
 
         def once() -> httpx.Response:
             answer = self._http.request(method, path, content=content, params=params, headers=headers)
-            if answer.status_code in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
+            being_done = answer.status_code == HTTPStatus.CONFLICT and "Retry-After" in answer.headers
+            if being_done or answer.status_code in _LATER:
                 raise _TryAgainError(answer)
             return answer
 
@@ -212,13 +285,21 @@ class Bode:
             answer = self._retrying(once)
         except _TryAgainError as error:
             answer = error.answer
-        try:
-            found: dict[str, Any] = answer.json()
-        except ValueError:
-            found = {}
         if not answer.is_success:
-            raise ProblemError(answer.status_code, found)
-        return found
+            raise _problem(answer)
+        return answer
+
+
+def _accepted(found: Mapping[str, Any]) -> Aangenomen:
+    return Aangenomen(UUID(found["id"]), found["afzender"], found["kenmerk"], found["aangenomenTijdstip"])
+
+
+def _problem(answer: httpx.Response) -> ProblemError:
+    try:
+        found: dict[str, Any] = answer.json()
+    except ValueError:
+        found = {}
+    return ProblemError(answer.status_code, found)
 
 
 def _asked_wait(state: RetryCallState) -> float:

@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -33,6 +34,8 @@ from bode.domain.message import AddresseeKind, Confidentiality
 from bode.domain.policy import Channel, ChannelKind, LetterWithoutAddress, NoticeBy, Policy
 from bode.domain.terms import Holidays
 from bode.evidence.note import KeyKind, NoteError, VerifierKey
+from bode.intake.scopes import Scope
+from bode.store.changes import Kind
 
 _WAIT = re.compile(r"([0-9]{1,12})(s|m|h|d)")
 _TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
@@ -85,6 +88,7 @@ def _a_witness_key(value: str) -> str:
     return value
 
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 HttpAddress = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 Wait = Annotated[timedelta, BeforeValidator(_a_wait), AfterValidator(_positive)]
 Waits = Annotated[tuple[Wait, ...], Field(min_length=1)]
@@ -148,12 +152,69 @@ class ClockSettings(_Section):
     origin: AwareDatetime | None = None
 
 
-class ApiKey(_Section):
-    """A key for the API: its SHA-256 in hexadecimal, and the OINs it may send for."""
+class ZgwClientSettings(_Section):
+    """A client that signs its own tokens as ZGW has it: its `client_id`, and the files with its secret."""
 
-    name: str
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    organisations: tuple[str, ...]
+    client_id: Annotated[str, Field(min_length=1, max_length=100)]
+    secrets: Annotated[tuple[Path, ...], Field(min_length=1, max_length=2)]
+    """Of 32 characters or more; two while one takes the other's place."""
+
+
+class ApplicationSettings(_Section):
+    """An application that may call the API: for which OINs, what, how often, and by which credentials it is known."""
+
+    organisations: Annotated[tuple[str, ...], Field(min_length=1)]
+    scopes: Annotated[tuple[Scope, ...], Field(min_length=1)] = tuple(Scope)
+    per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = 6000
+    """Requests in a minute, and at once; counted by each process that runs the API."""
+    keys: Annotated[tuple[Sha256, ...], Field(max_length=4)] = ()
+    """The SHA-256 of its API keys, in hexadecimal: bode keys api."""
+    oauth_client: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Its client in the tokens of `[api.oauth]`."""
+    zgw: ZgwClientSettings | None = None
+    certificates: Annotated[tuple[Sha256, ...], Field(max_length=4)] = ()
+    """The SHA-256 of its client certificates, in hexadecimal: openssl x509 -outform der | sha256sum."""
+
+
+class OAuthServerSettings(_Section):
+    """The authorisation server whose access tokens are believed (RFC 9068), for the client-credentials flow."""
+
+    issuer: HttpAddress
+    audience: Annotated[str, Field(min_length=1)]
+    jwks_url: HttpAddress
+    algorithms: Annotated[
+        tuple[Literal["RS256", "PS256", "ES256", "ES384", "RS512", "PS512", "ES512", "Ed25519"], ...],
+        Field(min_length=1),
+    ] = ("PS256", "RS256", "ES256")
+    client_claim: Annotated[str, Field(min_length=1, max_length=100)] = "client_id"
+    """Which claim names the client; Keycloak has it in `azp`."""
+    settings: dict[str, Any] = {}
+    """How its keys are fetched: timeout_seconds, allowed_networks, ca_file ..."""
+
+
+class ProxySettings(_Section):
+    """A proxy that asks for client certificates, and tells us which it saw. From elsewhere the header is not read."""
+
+    addresses: Annotated[tuple[IPv4Network | IPv6Network, ...], Field(min_length=1)]
+    certificate_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] = "Client-Cert"
+    """RFC 9440, or PEM in percent-encoding as nginx has it in $ssl_client_escaped_cert."""
+
+
+class DocumentSourceSettings(_Section):
+    """Where documents may be fetched from: everything under one address, for messages of these organisations."""
+
+    url: HttpAddress
+    organisations: Annotated[tuple[str, ...], Field(min_length=1)]
+    settings: dict[str, Any] = {}
+    """How it is reached: timeout_seconds, concurrency, allowed_networks, headers, ca_file, client_certificate ..."""
+
+
+class ContactSettings(_Section):
+    """Whom developers can ask about the API, as the OpenAPI document names them."""
+
+    name: str = "Beheer van Bode"
+    email: str = "beheer@bode.example"
+    url: HttpAddress = "https://bode.example"
 
 
 class ApiSettings(_Section):
@@ -163,11 +224,21 @@ class ApiSettings(_Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     public_url: str | None = None
     """How a browser reaches the pages; made of host and port when absent."""
-    keys: tuple[ApiKey, ...] = ()
+    applications: dict[str, ApplicationSettings] = {}
+    oauth: OAuthServerSettings | None = None
+    proxy: ProxySettings | None = None
+    documents: dict[str, DocumentSourceSettings] = {}
+    contact: ContactSettings = ContactSettings()
     max_body_bytes: Annotated[int, Field(ge=10_000, le=100_000_000)] = 30_000_000
     """The most bytes of a message, and of a row of many."""
     client_timeout_seconds: Annotated[float, Field(ge=0.1, le=600)] = 30.0
-    """How long a sender may send nothing while its request is not whole."""
+    """How long a sender may send nothing while its request is not whole, or take nothing of its answer."""
+    max_held_bytes: Annotated[int, Field(ge=1_000_000)] = 300_000_000
+    """Bytes of requests held at once, of each process; one more gets 503. Memory in use is about four times this."""
+    min_free_bytes: Annotated[int, Field(ge=0)] = 500_000_000
+    """What must stay free on the disks of the SQLite database and of temporary files; with less, 503."""
+    max_connections: Annotated[int, Field(ge=10, le=100_000)] = 1000
+    """Connections and requests at once, of each process; one more gets 503."""
 
 
 class MetricsSettings(_Section):
@@ -189,10 +260,7 @@ class WebhookSettings(_Section):
         dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,32}$")], Path], Field(min_length=1, max_length=2)
     ]
     """Files by the id of the key; two while one takes the other's place: each webhook is signed with both."""
-    kinds: Annotated[
-        tuple[Literal["aangenomen", "verzonden", "wacht-op-medewerker", "afgerond", "geannuleerd", "gewijzigd"], ...],
-        Field(min_length=1),
-    ] = ("wacht-op-medewerker", "afgerond", "geannuleerd")
+    kinds: Annotated[tuple[Kind, ...], Field(min_length=1)] = (Kind.NEEDS_PERSON, Kind.DONE, Kind.CANCELLED)
     settings: dict[str, Any] = {}
     """How it is reached: timeout_seconds, concurrency, allowed_networks, allow_http, ca_file, client_certificate ..."""
 
@@ -437,6 +505,8 @@ def _faults(settings: Settings) -> list[str]:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name):
             faults.append(f"channels.{name}: a name is lower case letters, digits and dashes, at most 32")
     faults += _address_faults(settings)
+    faults += _application_faults(settings)
+    faults += _document_source_faults(settings)
     faults += _webhook_faults(settings)
     wanted = settings.policy.notice_last_attempt
     if wanted is not None and wanted >= timedelta(hours=48):
@@ -468,7 +538,7 @@ def _webhook_faults(settings: Settings) -> list[str]:
 
 
 def _address_faults(settings: Settings) -> list[str]:
-    """Give what is wrong with the addresses of the database and the broker, and with the keys of the API."""
+    """Give what is wrong with the addresses of the database and the broker."""
     faults: list[str] = []
     try:
         database = make_url(settings.database.url)
@@ -483,13 +553,46 @@ def _address_faults(settings: Settings) -> list[str]:
             faults.append("database.url: names no file: write sqlite:///path")
     if settings.broker.url is not None and not settings.broker.url.startswith(("redis://", "rediss://", "unix://")):
         faults.append("broker.url: starts with redis://, rediss:// or unix://, or is left out")
-    for number, key in enumerate(settings.api.keys):
-        unknown = sorted(set(key.organisations) - set(settings.organisations))
-        if unknown:
-            faults.append(f"api.keys.{number}.organisations: {', '.join(unknown)} is not among organisations")
-    if len({key.sha256 for key in settings.api.keys}) < len(settings.api.keys):
-        faults.append("api.keys: two have the same sha256; each caller has a key of its own")
     return faults
+
+
+def _application_faults(settings: Settings) -> list[str]:
+    """Give what is wrong with the applications, of which none may be taken for another."""
+    faults: list[str] = []
+    shown: dict[tuple[str, str], str] = {}
+    for name, one in settings.api.applications.items():
+        at = f"api.applications.{name}"
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name):
+            faults.append(f"{at}: a name is lower case letters, digits and dashes, at most 32")
+        unknown = sorted(set(one.organisations) - set(settings.organisations))
+        if unknown:
+            faults.append(f"{at}.organisations: {', '.join(unknown)} is not among organisations")
+        credentials = [
+            *(("keys", key) for key in one.keys),
+            *(("certificates", digest) for digest in one.certificates),
+            *([("oauth_client", one.oauth_client)] if one.oauth_client is not None else []),
+            *([("zgw.client_id", one.zgw.client_id)] if one.zgw is not None else []),
+        ]
+        if not credentials:
+            faults.append(f"{at}: has no keys, oauth_client, zgw or certificates, so that it could never call")
+        for kind, value in credentials:
+            if (other := shown.setdefault((kind, value), name)) != name:
+                faults.append(f"{at}.{kind}: is that of {other} too; each application has its own")
+        if one.oauth_client is not None and settings.api.oauth is None:
+            faults.append(f"{at}.oauth_client: there is no [api.oauth] whose tokens would name it")
+        if one.certificates and settings.api.proxy is None:
+            faults.append(f"{at}.certificates: there is no [api.proxy] that would tell of them")
+    return faults
+
+
+def _document_source_faults(settings: Settings) -> list[str]:
+    """Give what is wrong with the organisations of sources of documents."""
+    known = set(settings.organisations)
+    return [
+        f"api.documents.{name}.organisations: {', '.join(unknown)} is not among organisations"
+        for name, source in settings.api.documents.items()
+        if (unknown := sorted(set(source.organisations) - known))
+    ]
 
 
 def _unsafe(settings: Settings) -> list[str]:
@@ -502,8 +605,8 @@ def _unsafe(settings: Settings) -> list[str]:
         faults.append("broker.url: production needs redis://")
     if settings.evidence is None:
         faults.append("evidence: none, so that nobody could check it: add [evidence] (see config/examples)")
-    if not settings.api.keys:
-        faults.append("api.keys: none, so that everybody could send: add one (bode keys api)")
+    if not settings.api.applications:
+        faults.append("api.applications: none, so that everybody could send: add one (see config/examples)")
     return faults
 
 

@@ -41,8 +41,8 @@ def keys_intake(*, config: Config = None) -> None:
 def keys_api() -> None:
     """Make a key for a zaaksysteem: the key for them, its SHA-256 for the configuration."""
     key = secrets.token_urlsafe(32)
-    console.print(f"key for the zaaksysteem   {key}", markup=False)
-    console.print(f"sha256 for [[api.keys]]   {sha256(key.encode()).hexdigest()}", markup=False)
+    console.print(f"key for the zaaksysteem                {key}", markup=False)
+    console.print(f"for keys in [api.applications.NAME]    {sha256(key.encode()).hexdigest()}", markup=False)
 
 
 @return_path_app.command(name="list")

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.clock import Clock
-from bode.store import changes
+from bode.store import changes, repeats
 from bode.store.changes import Change
 from bode.store.database import Database
 
@@ -71,6 +71,7 @@ class Teller:
             return len(found)
 
     async def purge(self) -> int:
-        """Forget what is older than 90 days; gives how many changes."""
+        """Forget changes older than 90 days, and answers that are repeated for a day; gives how many changes."""
         async with self._database.write() as connection:
+            await repeats.purge(connection, self._clock.now())
             return await changes.purge(connection, self._clock.now())

@@ -33,9 +33,11 @@ log = structlog.get_logger()
 SENT = Counter("bode_webhooks_total", "Calls of webhooks, by receiver and answer.", ["receiver", "answer"])
 GIVE_UP = timedelta(days=3)
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=15), timedelta(hours=1)
-EVERY_SECONDS = 1.0
+EVERY_SECONDS, TEND_SECONDS = 1.0, 60.0
 _SECONDS = re.compile(r"[0-9]{1,5}")
-_LEASE = timedelta(minutes=10)
+_ROUNDS = 4
+"""How many times over its calls at once a receiver's share is claimed."""
+_MARGIN = 30.0
 _SHORTEST_SECRET = 32
 _MEDIA = "application/cloudevents+json; charset=utf-8"
 
@@ -68,6 +70,7 @@ class Receiver:
         """Take a receiver as configured. Raises `ReceiverError`, or an adapter's `SettingError` for the connection."""
         table = SettingsTable({"timeout_seconds": 10, "concurrency": 4, **settings, "base_url": url})
         connection = Connection.read(table, reserved={"content-type"})
+        table.finish()
         read: dict[str, bytes] = {}
         for key, path in secrets.items():
             try:
@@ -77,6 +80,16 @@ class Receiver:
             if len(read[key]) < _SHORTEST_SECRET:
                 raise ReceiverError(f"secrets.{key}: {path}: a secret has {_SHORTEST_SECRET} characters or more")
         return cls(name, frozenset(organisations), frozenset(kinds), connection, read)
+
+    @property
+    def call_seconds(self) -> float:
+        """The longest that one call takes: a receiver that goes on dripping bytes is given up for now."""
+        return 2 * self.connection.timeout_seconds
+
+    @property
+    def lease(self) -> timedelta:
+        """How long nobody else takes what was claimed: as long as calling them all may take."""
+        return timedelta(seconds=_ROUNDS * self.call_seconds + _MARGIN)
 
     def wants(self, change: Change) -> bool:
         """Tell whether this receiver is to be told of a change."""
@@ -136,9 +149,26 @@ class Webhooks:
 
     async def run(self) -> None:
         """Send until cancelled, to each receiver on its own: one that is slow holds up no other."""
-        if self._receivers:
-            await asyncio.gather(*(self._run(receiver) for receiver in self._receivers.values()))
-        await asyncio.Event().wait()
+        await asyncio.gather(self._run_tend(), *(self._run(receiver) for receiver in self._receivers.values()))
+
+    async def _run_tend(self) -> None:
+        while True:
+            try:
+                await self.tend()
+            except Exception as error:  # noqa: BLE001 - the next round does what this one did not
+                log.error("webhooks.not_tended", error=type(error).__name__)
+            await asyncio.sleep(TEND_SECONDS)
+
+    async def tend(self) -> None:
+        """Set apart what has not arrived for three days, and forget what was for receivers that are no more."""
+        now = self._clock.now()
+        async with self._database.write() as connection:
+            given_up = await webhooks.give_up(connection, now - GIVE_UP, now)
+            forgotten = await webhooks.forget(connection, self._receivers, now - GIVE_UP)
+        if given_up:
+            log.error("webhooks.given_up", count=given_up)
+        if forgotten:
+            log.warning("webhooks.forgotten", count=forgotten)
 
     async def _run(self, receiver: Receiver) -> None:
         while True:
@@ -154,15 +184,17 @@ class Webhooks:
         """Send what is due to one receiver, some at once; gives how many were tried."""
         receiver, now = self._receivers[name], self._clock.now()
         async with self._database.write() as connection:
-            given_up = await webhooks.give_up(connection, now - GIVE_UP, now)
-            due = await webhooks.claim(
-                connection, name, limit=receiver.connection.concurrency * 4, now=now, until=now + _LEASE
-            )
-        if given_up:
-            log.error("webhooks.given_up", count=given_up)
+            limit = receiver.connection.concurrency * _ROUNDS
+            due = await webhooks.claim(connection, name, limit=limit, now=now, until=now + receiver.lease)
         if due:
+            turns = asyncio.Semaphore(receiver.connection.concurrency)
+
+            async def in_turn(client: httpx.AsyncClient, one: Due) -> None:
+                async with turns:
+                    await self._send(receiver, client, one)
+
             async with receiver.connection.client(headers={"Content-Type": _MEDIA}) as client:
-                await asyncio.gather(*(self._send(receiver, client, one) for one in due))
+                await asyncio.gather(*(in_turn(client, one) for one in due))
         return len(due)
 
     async def _send(self, receiver: Receiver, client: httpx.AsyncClient, due: Due) -> None:
@@ -171,7 +203,10 @@ class Webhooks:
         wait = timedelta(0)
         try:
             # Its answer is not read: nothing a receiver says but its status means anything.
-            async with client.stream("POST", receiver.connection.base_url, content=body, headers=signed) as got:
+            async with (
+                asyncio.timeout(receiver.call_seconds),
+                client.stream("POST", receiver.connection.base_url, content=body, headers=signed) as got,
+            ):
                 answer, good = str(got.status_code), got.is_success
                 told: str = got.headers.get("Retry-After", "")
                 wait = timedelta(seconds=int(told)) if _SECONDS.fullmatch(told) else wait

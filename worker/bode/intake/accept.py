@@ -28,6 +28,7 @@ from bode.intake import body as request
 from bode.intake import documents
 from bode.intake.documents import DocumentLimits
 from bode.intake.faults import Conflict, Fault, Refused
+from bode.intake.fetching import Fetcher
 from bode.store import mail_health, messages
 from bode.store.database import Database
 from bode.store.mail_health import Failing
@@ -87,6 +88,11 @@ class _Asked:
         self.body_hash = b"" if read.faults else read.hash()
 
     @property
+    def fetches(self) -> bool:
+        """Tell whether documents of the request are still to be fetched."""
+        return self.body is not None and any(item.url is not None for item in self.body.documenten)
+
+    @property
     def references(self) -> list[str]:
         """The references that the request names: its own, and that of an earlier message."""
         body = self.body
@@ -103,15 +109,20 @@ class _Ready:
 
 
 def _apart(asked: Sequence[_Asked]) -> Iterator[list[_Asked]]:
-    """Split where a request names a message that an earlier one of the same part would make."""
+    """Split where a request names a message that an earlier one of the same part would make.
+
+    One whose documents are still to be fetched goes alone: they are not counted in what is held at once.
+    """
     together: list[_Asked] = []
     made: set[tuple[str, str]] = set()
+    fetches = False
     for item in asked:
         body = item.body
         if body is not None:
-            if any((body.afzender, name) in made for name in item.references):
+            if together and (fetches or item.fetches or any((body.afzender, name) in made for name in item.references)):
                 yield together
                 together, made = [], set()
+            fetches = item.fetches
             made.add((body.afzender, body.kenmerk))
         together.append(item)
     if together:
@@ -131,6 +142,7 @@ class Intake:
         organisations: frozenset[str],
         ring: Ring,
         limits: DocumentLimits | None = None,
+        fetcher: Fetcher | None = None,
         new_id: Callable[[], UUID] = uuid4,
     ) -> None:
         """Take the parts; `ring` is told the lanes that have work after the commit, `new_id` makes ids."""
@@ -142,6 +154,7 @@ class Intake:
         self._ring = ring
         self._new_id = new_id
         self._limits = limits or DocumentLimits()
+        self._fetcher = fetcher or Fetcher([])
         documents.bound_reader()
 
     async def accept(
@@ -217,7 +230,7 @@ class Intake:
 
     async def _judge(self, asked: Sequence[_Asked], caller: Caller, now: datetime) -> list[_Ready | Accepted | Refused]:
         """Give what is to be stored, or the answer where nothing is."""
-        allowed = frozenset(oin for oin in self._organisations if caller.may(oin))
+        allowed = self._allowed(caller)
         wanted: dict[str, set[str]] = {}
         for item in asked:
             if item.body is not None and item.body.afzender in allowed:
@@ -230,17 +243,23 @@ class Intake:
         judged: list[_Ready | Accepted | Refused] = []
         for item in asked:
             try:
-                judged.append(await self._judge_one(item, known, allowed, now))
+                judged.append(await self._judge_one(item, caller, known, now))
             except Refused as refused:
                 judged.append(refused)
         return judged
 
+    def _allowed(self, caller: Caller) -> frozenset[str]:
+        return frozenset(oin for oin in self._organisations if caller.may(oin))
+
     async def _judge_one(
-        self, asked: _Asked, all_known: Mapping[str, dict[str, messages.Known]], allowed: frozenset[str], now: datetime
+        self, asked: _Asked, caller: Caller, all_known: Mapping[str, dict[str, messages.Known]], now: datetime
     ) -> _Ready | Accepted:
         read, body, body_hash = asked.read, asked.body, asked.body_hash
+        allowed = self._allowed(caller)
         if body is None:
             raise Refused(read.faults)
+        if body.afzender in self._organisations - allowed:
+            log.warning("api.refused_tenant", caller=caller.name, organisation=body.afzender)
         known = all_known.get(body.afzender, {})
         found = known.get(body.kenmerk) if read.sound("#/kenmerk") else None
         if found is not None and found.body_hash == body_hash:
@@ -263,6 +282,10 @@ class Intake:
         if found is not None:
             conflict = _in_use(found, body_hash)
             raise Refused([*faults, conflict]) if faults else Conflict([conflict])
+        if not faults and asked.fetches:
+            # The others' documents are asked for only where all the rest is right.
+            body, faults = await self._fetcher.fetched(body)
+            faults = faults or await asyncio.to_thread(documents.faults_of, body.documenten, self._limits)
         if faults:
             raise Refused(faults)
         return _Ready(request.to_message(body, self._new_id()), body_hash, concerned)

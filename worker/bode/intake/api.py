@@ -1,4 +1,4 @@
-"""The HTTP API for zaaksystemen: Dutch field names, problem+json, every fault at once; never 422, never half stored.
+"""The HTTP API for zaaksystemen: Dutch field names, problem+json, every fault at once; never half stored.
 
 Follows the Dutch API Design Rules: `/v1` in the path, the full version in `API-Version`, times named `...Tijdstip` in
 UTC, no personal data in a URL.
@@ -6,98 +6,40 @@ UTC, no personal data in a URL.
 
 from __future__ import annotations
 
-import asyncio
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from hashlib import sha256
-from hmac import compare_digest
 from typing import Annotated, Any
 from uuid import UUID
 
 import structlog
 from litestar import Request, Response, Router, get, post
-from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException, NotFoundException
-from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
-from litestar.openapi.datastructures import ResponseSpec
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, Parameter
 from litestar.response import Stream
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Send
-from sqlalchemy.exc import OperationalError
 
 from bode.domain.message import Nature
-from bode.domain.terms import utc
 from bode.intake import bulk
-from bode.intake.accept import Caller, Intake, Route
-from bode.intake.body import AnnuleringIn, BerichtIn, read_reason
-from bode.intake.faults import Fault, Refused
+from bode.intake import cursor as cursors
+from bode.intake.accept import Accepted, Caller, Intake, Route
+from bode.intake.applications import Doorkeeper, caller_of
+from bode.intake.bodies import Bodies
+from bode.intake.body import read_reason
+from bode.intake.openapi import ROWS
+from bode.intake.problems import problem
+from bode.intake.repeats import Repeats
+from bode.intake.scopes import Scope
 from bode.intake.status import StatusReader
 
 log = structlog.get_logger()
 
-VERSION = "1.0.0"
-_PROBLEM = "application/problem+json"
 _PAGE = 100
 """Messages on a page of a search."""
-
-
-def problem(
-    status: int, title: str, detail: str, faults: Sequence[Fault] = (), headers: Mapping[str, str] | None = None
-) -> Response[Any]:
-    """Give an answer that says what is wrong (RFC 9457), in the shape of the API Design Rules."""
-    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    if faults:
-        body["errors"] = bulk.faults_described(faults)
-    return Response(
-        body,
-        status_code=status,
-        media_type=_PROBLEM,
-        headers={"API-Version": VERSION, **(headers or {})},
-    )
-
-
-def on_refused(request: Request[Any, Any, Any], refused: Refused) -> Response[Any]:
-    """Answer a refusal: 400, or 409 for a conflict, with every fault."""
-    del request
-    count = len(refused.faults)
-    detail = refused.faults[0].detail if count == 1 else f"Er zijn {count} fouten gevonden; niets is opgeslagen."
-    return problem(refused.status, refused.title, detail, refused.faults)
-
-
-_TITLES = {
-    400: ("Het verzoek klopt niet", "Het verzoek kan niet gelezen worden."),
-    401: ("Geen toegang", "Stuur een geldige sleutel mee: 'Authorization: Bearer ...'."),
-    404: ("Niet gevonden", "Er is niets op dit adres, of niet voor deze afzender."),
-    405: ("Dit kan hier niet", "Deze methode bestaat niet op dit adres."),
-    408: ("Te langzaam", "Het verzoek kwam niet op tijd binnen; er is niets opgeslagen."),
-    406: ("Niet beschikbaar", "Deze vorm van antwoord bestaat niet."),
-    413: ("Te groot", "Het verzoek is te groot."),
-    415: ("Verkeerde vorm", "Stuur application/json, niet ingepakt."),
-}
-
-
-def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
-    """Answer every other refusal in the same shape. The framework's own text may quote the request: it is not used."""
-    del request
-    title, detail = _TITLES.get(error.status_code, ("Er ging iets mis", "Het verzoek is niet uitgevoerd."))
-    given: Mapping[str, str] = dict(error.headers or {})
-    keep = {key: value for key, value in given.items() if key.lower() in {"allow", "www-authenticate"}}
-    return problem(error.status_code, title, detail, headers=keep)
-
-
-def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """Answer our own defect: the sender may repeat the same request safely. The log names the error's type only."""
-    template: str = dict[str, Any](request.scope).get("path_template", "")
-    if isinstance(error, OperationalError):
-        log.error("api.database_away", path_template=template, error=type(error.orig).__name__)
-        text = "Het bericht kan nu niet worden opgeslagen. Stuur hetzelfde later nog eens: dat is veilig."
-        return problem(503, "Even niet beschikbaar", text, headers={"Retry-After": "30"})
-    log.error("api.defect", path_template=template, error=type(error).__name__)
-    return problem(500, "Fout bij ons", "Er ging iets mis. Stuur hetzelfde bericht later nog eens: dat is veilig.")
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 class ForWhom(StrEnum):
@@ -113,49 +55,18 @@ Extract = Callable[[UUID, ForWhom, str], Awaitable[bytes | None]]
 """Makes the ZIP of a message's evidence for somebody, by the name of who asks; nothing while it cannot be signed."""
 
 
-class Keys:
-    """Who calls, by the API key in `Authorization: Bearer`. Without keys (one machine, loopback) everybody may send."""
-
-    def __init__(self, keys: Mapping[str, tuple[str, frozenset[str]]]) -> None:
-        """Take the callers: the SHA-256 of each key in hexadecimal, with its name and organisations."""
-        self._keys = keys
-
-    def caller(self, header: str | None) -> Caller | None:
-        """Give who calls; nothing for a missing or unknown key."""
-        if not self._keys:
-            return Caller("lokaal")
-        scheme, _, key = (header or "").partition(" ")
-        if scheme.lower() != "bearer":
-            return None
-        found = sha256(key.strip().encode()).hexdigest()
-        matches = [who for known, who in self._keys.items() if compare_digest(known, found)]
-        return Caller(matches[0][0], matches[0][1]) if matches else None
-
-    def of(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Caller:
-        """Give who calls, or answer 401."""
-        caller = self.caller(connection.headers.get("Authorization"))
-        if caller is None:
-            raise HTTPException(status_code=401, headers={"WWW-Authenticate": 'Bearer realm="bode"'})
-        return caller
-
-    async def guard(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        """Let only known callers through, before anything of the request is read."""
-        del handler
-        self.of(connection)
-
-
 def _cursor(after: tuple[datetime, UUID]) -> str:
-    """Write where the next page starts, as one opaque word. It gives no right: the tenant is asked every time."""
-    return urlsafe_b64encode(f"{after[0].isoformat()} {after[1]}".encode()).decode().rstrip("=")
+    at, last = after
+    return cursors.write("z1", str((at - _EPOCH) // _MICROSECOND), last.hex)
 
 
 def _read_cursor(word: str) -> tuple[datetime, UUID]:
+    at, *rest = cursors.read("z1", word, "cursor")
     try:
-        at, _, last = urlsafe_b64decode(word + "=" * (-len(word) % 4)).decode().partition(" ")
-        return utc(datetime.fromisoformat(at)), UUID(last)
-    except ValueError:
-        text = "Dit is geen cursor: neem die van het vorige antwoord over, of laat hem weg."
-        raise Refused([Fault("#/cursor", "cursor", text)]) from None
+        (last,) = rest
+        return _EPOCH + int(at) * _MICROSECOND, UUID(last)
+    except (ValueError, OverflowError):
+        raise cursors.not_ours("cursor") from None
 
 
 class _Rows(ASGIStreamingResponse):
@@ -170,7 +81,7 @@ class _Answers(Stream):
     """Lines of answer, sent by `_Rows`."""
 
     def __init__(self, lines: AsyncIterator[bytes]) -> None:
-        super().__init__(lines, media_type="application/x-ndjson", headers={"API-Version": VERSION}, status_code=200)
+        super().__init__(lines, media_type="application/x-ndjson", status_code=200)
         self._lines = lines
 
     def to_asgi_response(self, app: Any, request: Request[Any, Any, Any], **how: Any) -> ASGIResponse:
@@ -184,18 +95,6 @@ class _Answers(Stream):
         )
 
 
-async def _pieces(request: Request[Any, Any, Any], seconds: float) -> AsyncIterator[bytes]:
-    """Give the body as it comes in. Raises `TimeoutError` when nothing comes for so long."""
-    stream = request.stream()
-    while True:
-        async with asyncio.timeout(seconds):
-            try:
-                piece = await anext(stream)
-            except StopAsyncIteration:
-                return
-        yield piece
-
-
 async def _found(status: StatusReader, message_id: UUID, caller: Caller) -> dict[str, Any]:
     seen = await status.read(message_id)
     # Another organisation's message is as unknown as no message at all.
@@ -207,58 +106,11 @@ async def _found(status: StatusReader, message_id: UUID, caller: Caller) -> dict
     return status.describe(*seen)
 
 
-def _problem_spec(description: str) -> ResponseSpec:
-    return ResponseSpec(dict[str, Any], description=description, media_type=_PROBLEM, generate_examples=False)
-
-
-def openapi(schema: dict[str, Any]) -> dict[str, Any]:
-    """Complete the framework's OpenAPI document: the body of a message is read by us, so that every fault is told."""
-    components = schema.setdefault("components", {}).setdefault("schemas", {})
-    for path, model in (
-        ("/v1/berichten", BerichtIn),
-        ("/v1/berichten/{bericht_id}/annulering", AnnuleringIn),
-    ):
-        described = model.model_json_schema(ref_template="#/components/schemas/{model}", by_alias=True)
-        components.update({**described.pop("$defs", {}), model.__name__: described})
-        schema["paths"][path]["post"]["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}},
-        }
-    withdrawal = dict(components["BerichtIn"])
-    withdrawal["title"] = "IntrekkingIn"
-    withdrawal["properties"] = {k: v for k, v in withdrawal["properties"].items() if k not in _FOLLOWS}
-    withdrawal["required"] = [name for name in withdrawal["required"] if name not in _FOLLOWS]
-    components["IntrekkingIn"] = withdrawal
-    schema["paths"]["/v1/berichten/{bericht_id}/intrekking"]["post"]["requestBody"] = {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/IntrekkingIn"}}},
-    }
-    schema["paths"]["/v1/berichten/bulk"]["post"]["requestBody"] = {
-        "required": True,
-        "description": "Op elke regel een bericht, zoals bij POST /v1/berichten.",
-        "content": {kind: {"schema": {"type": "string"}} for kind in sorted(_ROWS)},
-    }
-    return schema
-
-
-_FOLLOWS = ("afzender", "aard", "betreft")
-"""What a withdrawal has from the message that it withdraws."""
-_ROWS = frozenset({"application/jsonl", "application/x-ndjson"})
-
-
-async def _json(request: Request[Any, Any, Any], seconds: float) -> bytes:
-    """Give the body of a request that says it is JSON, or answer 415; 408 where it stops coming."""
-    if request.content_type[0].lower() not in {"application/json", ""} or "Content-Encoding" in request.headers:
-        raise HTTPException(status_code=415)
-    try:
-        return b"".join([piece async for piece in _pieces(request, seconds)])
-    except TimeoutError:
-        raise HTTPException(status_code=408) from None
-
-
-def _rows_route(intake: Intake, keys: Keys, *, max_body_bytes: int, client_timeout: float) -> HTTPRouteHandler:
+def _rows_route(intake: Intake, bodies: Bodies) -> HTTPRouteHandler:
     @post(
         "/berichten/bulk",
+        opt={"scope": Scope.SEND},
+        operation_id="berichtenAanleveren",
         status_code=200,
         media_type="application/x-ndjson",
         request_max_body_size=None,
@@ -269,30 +121,37 @@ def _rows_route(intake: Intake, keys: Keys, *, max_body_bytes: int, client_timeo
             "fouten raakt de andere niet. Het hele bestand nog eens sturen is veilig. Een rij met status 500, 503 of "
             "408, of zonder regel, stuurt u opnieuw."
         ),
-        responses={
-            401: _problem_spec("Geen geldige sleutel"),
-            415: _problem_spec("Geen JSON Lines"),
-        },
     )
     async def berichten_aanleveren(request: Request[Any, Any, Any]) -> Stream:
-        caller = keys.of(request)
-        if request.content_type[0].lower() not in _ROWS or "Content-Encoding" in request.headers:
+        if request.content_type[0].lower() not in ROWS or "Content-Encoding" in request.headers:
             raise HTTPException(status_code=415)
-        rows = bulk.answers(intake, _pieces(request, client_timeout), caller=caller, longest=max_body_bytes)
-        return _Answers(bulk.spooled(rows))
+        bodies.room.admit(bodies.most)
+        rows = bulk.answers(
+            intake,
+            bodies.pieces(request),
+            caller=caller_of(request),
+            longest=bodies.most,
+            has_room=lambda: bodies.room.disk_has_room,
+        )
+        return _Answers(_held(bodies, bulk.spooled(rows)))
 
     return berichten_aanleveren
 
 
-def _search_route(status: StatusReader, keys: Keys) -> HTTPRouteHandler:
+async def _held(bodies: Bodies, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Give the lines, and count what is held for them for as long as they come: a row of the longest."""
+    with bodies.room.held(bodies.most):
+        async for line in lines:
+            yield line
+
+
+def _search_route(status: StatusReader) -> HTTPRouteHandler:
     @get(
         "/berichten",
+        opt={"scope": Scope.READ},
+        operation_id="berichtenZoeken",
         summary="Zoek berichten op kenmerk of zaak",
         description="De nieuwste eerst, alleen van de afzenders waarvoor de sleutel geldt; verder met volgendeCursor.",
-        responses={
-            400: _problem_spec("Een zoekwaarde klopt niet"),
-            401: _problem_spec("Geen geldige sleutel"),
-        },
     )
     async def berichten_zoeken(
         request: Request[Any, Any, Any],
@@ -301,7 +160,7 @@ def _search_route(status: StatusReader, keys: Keys) -> HTTPRouteHandler:
         afzender: Annotated[str | None, Parameter(pattern=r"^[0-9]{20}$")] = None,
         cursor: Annotated[str | None, Parameter(max_length=200)] = None,
     ) -> Response[dict[str, Any]]:
-        caller = keys.of(request)
+        caller = caller_of(request)
         if afzender is None:
             organisations = caller.organisations
         elif caller.may(afzender):
@@ -318,15 +177,16 @@ def _search_route(status: StatusReader, keys: Keys) -> HTTPRouteHandler:
         )
         return Response(
             {"berichten": listed, "volgendeCursor": _cursor(following) if following is not None else None},
-            headers={"API-Version": VERSION},
         )
 
     return berichten_zoeken
 
 
-def _withdrawal_route(intake: Intake, status: StatusReader, keys: Keys, *, client_timeout: float) -> HTTPRouteHandler:
+def _withdrawal_route(intake: Intake, status: StatusReader, bodies: Bodies, repeats: Repeats) -> HTTPRouteHandler:
     @post(
         "/berichten/{bericht_id:uuid}/intrekking",
+        opt={"scope": Scope.SEND},
+        operation_id="berichtIntrekken",
         status_code=202,
         summary="Trek een verstuurd bericht in, met een nieuw bericht",
         description=(
@@ -334,53 +194,41 @@ def _withdrawal_route(intake: Intake, status: StatusReader, keys: Keys, *, clien
             "Het eerdere bericht blijft staan. Stuur alles wat bij een bericht hoort, behalve afzender, aard en "
             "betreft. Een wijziging is een gewoon bericht met de aard wijziging."
         ),
-        responses={
-            400: _problem_spec("Het bericht klopt niet: alle fouten tegelijk"),
-            401: _problem_spec("Geen geldige sleutel"),
-            404: _problem_spec("Er is geen bericht met dit id"),
-            409: _problem_spec("Het kenmerk is in gebruik voor een ander bericht"),
-        },
     )
-    async def bericht_intrekken(
-        request: Request[Any, Any, Any], bericht_id: FromPath[UUID]
-    ) -> Response[dict[str, Any]]:
-        caller = keys.of(request)
+    async def bericht_intrekken(request: Request[Any, Any, Any], bericht_id: FromPath[UUID]) -> Response[Any]:
+        caller = caller_of(request)
         earlier = await _found(status, bericht_id, caller)
-        accepted = await intake.accept(
-            await _json(request, client_timeout),
-            route=Route.HTTP,
-            caller=caller,
-            also={"afzender": earlier["afzender"], "aard": Nature.INTREKKING.value, "betreft": earlier["kenmerk"]},
-        )
-        return Response(
-            bulk.described(accepted),
-            status_code=202,
-            headers={"Location": f"/v1/berichten/{accepted.id}", "API-Version": VERSION},
-        )
+        follows = {"afzender": earlier["afzender"], "aard": Nature.INTREKKING.value, "betreft": earlier["kenmerk"]}
+        async with bodies.message(request) as raw:
+
+            async def do() -> Response[Any]:
+                return _accepted(await intake.accept(raw, route=Route.HTTP, caller=caller, also=follows))
+
+            return await repeats.once(request, raw, do)
 
     return bericht_intrekken
 
 
-def _evidence_route(status: StatusReader, keys: Keys, extract: Extract | None) -> HTTPRouteHandler:
+def _accepted(accepted: Accepted) -> Response[Any]:
+    return Response(bulk.described(accepted), status_code=202, headers={"Location": f"/v1/berichten/{accepted.id}"})
+
+
+def _evidence_route(status: StatusReader, extract: Extract | None) -> HTTPRouteHandler:
     @get(
         "/berichten/{bericht_id:uuid}/bewijs",
+        opt={"scope": Scope.EVIDENCE},
+        operation_id="bewijsOpvragen",
         media_type="application/zip",
         summary="Haal een afschrift van het bewijs op",
         description=(
             "Een ZIP die iedereen kan nagaan zonder ons te vertrouwen (Awb 2:25). Dat het afschrift is gegeven, en "
             "voor wie, komt in het bewijs te staan; daarom is elk afschrift een ander. Kan tot 30 seconden duren."
         ),
-        responses={
-            400: _problem_spec("voor is geadresseerde of afzender"),
-            401: _problem_spec("Geen geldige sleutel"),
-            404: _problem_spec("Er is geen bericht met dit id, of hier wordt geen bewijs bewaard"),
-            503: _problem_spec("Het afschrift is nog niet ondertekend: vraag het later nog eens"),
-        },
     )
     async def bewijs_opvragen(
         request: Request[Any, Any, Any], bericht_id: FromPath[UUID], voor: FromQuery[ForWhom] = ForWhom.AFZENDER
     ) -> Response[Any]:
-        caller = keys.of(request)
+        caller = caller_of(request)
         await _found(status, bericht_id, caller)
         if extract is None:
             raise NotFoundException
@@ -392,7 +240,6 @@ def _evidence_route(status: StatusReader, keys: Keys, extract: Extract | None) -
             made,
             media_type="application/zip",
             headers={
-                "API-Version": VERSION,
                 "Content-Disposition": f'attachment; filename="afschrift-{bericht_id}.zip"',
             },
         )
@@ -403,68 +250,75 @@ def _evidence_route(status: StatusReader, keys: Keys, extract: Extract | None) -
 def routes(
     intake: Intake,
     status: StatusReader,
-    keys: Keys,
+    doors: Doorkeeper,
+    bodies: Bodies,
+    repeats: Repeats,
     *,
-    max_body_bytes: int,
-    client_timeout: float = 30.0,
     extract: Extract | None = None,
 ) -> Router:
-    """Give the routes of the API, to be mounted in an application. `client_timeout` is in seconds."""
+    """Give the routes of the API, to be mounted in an application."""
 
     @post(
         "/berichten",
+        opt={"scope": Scope.SEND},
+        operation_id="berichtAanleveren",
         status_code=202,
         summary="Lever een bericht aan om te bezorgen",
         description=(
             "Neemt een bericht aan. 202 betekent: opgeslagen, en het wordt bezorgd, op papier gestuurd of aan een "
             "medewerker getoond. Hetzelfde bericht nog eens sturen geeft hetzelfde antwoord; een ander bericht met "
-            "hetzelfde kenmerk geeft 409."
+            "hetzelfde kenmerk geeft 409. Documenten gaan mee in het bericht, als onderdelen van multipart/form-data, "
+            "of als adres bij een bron die voor de afzender is ingericht."
         ),
-        responses={
-            400: _problem_spec("Het bericht klopt niet: alle fouten tegelijk"),
-            401: _problem_spec("Geen geldige sleutel"),
-            409: _problem_spec("Het kenmerk is in gebruik voor een ander bericht"),
-        },
     )
-    async def bericht_aanleveren(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
-        accepted = await intake.accept(await _json(request, client_timeout), route=Route.HTTP, caller=keys.of(request))
-        return Response(
-            bulk.described(accepted),
-            status_code=202,
-            headers={"Location": f"/v1/berichten/{accepted.id}", "API-Version": VERSION},
-        )
+    async def bericht_aanleveren(request: Request[Any, Any, Any]) -> Response[Any]:
+        async with bodies.message(request) as raw:
 
-    @get("/berichten/{bericht_id:uuid}", summary="Vraag op hoe het met een bericht staat")
-    async def bericht_opvragen(request: Request[Any, Any, Any], bericht_id: FromPath[UUID]) -> Response[dict[str, Any]]:
-        return Response(await _found(status, bericht_id, keys.of(request)), headers={"API-Version": VERSION})
+            async def do() -> Response[Any]:
+                return _accepted(await intake.accept(raw, route=Route.HTTP, caller=caller_of(request)))
+
+            return await repeats.once(request, raw, do)
+
+    @get(
+        "/berichten/{bericht_id:uuid}",
+        opt={"scope": Scope.READ},
+        operation_id="berichtOpvragen",
+        summary="Vraag op hoe het met een bericht staat",
+    )
+    async def bericht_opvragen(request: Request[Any, Any, Any], bericht_id: FromPath[UUID]) -> dict[str, Any]:
+        return await _found(status, bericht_id, caller_of(request))
 
     @post(
         "/berichten/{bericht_id:uuid}/annulering",
+        opt={"scope": Scope.SEND},
+        operation_id="berichtAnnuleren",
         status_code=200,
         summary="Haal een bericht terug dat nog niet is verstuurd",
         description="Kan alleen zolang het bericht aan geen enkel kanaal is gegeven (Awb 2:12); daarna 409.",
     )
-    async def bericht_annuleren(
-        request: Request[Any, Any, Any], bericht_id: FromPath[UUID]
-    ) -> Response[dict[str, Any]]:
-        caller = keys.of(request)
+    async def bericht_annuleren(request: Request[Any, Any, Any], bericht_id: FromPath[UUID]) -> Response[Any]:
+        caller = caller_of(request)
         await _found(status, bericht_id, caller)
-        reason = read_reason(await _json(request, client_timeout))
-        await intake.cancel(bericht_id, by=caller.name, reason=reason)
-        return Response(await _found(status, bericht_id, caller), headers={"API-Version": VERSION})
+        async with bodies.json(request) as raw:
+
+            async def do() -> Response[Any]:
+                await intake.cancel(bericht_id, by=caller.name, reason=read_reason(raw))
+                return Response(await _found(status, bericht_id, caller), status_code=200)
+
+            return await repeats.once(request, raw, do)
 
     return Router(
         "/v1",
         route_handlers=[
             bericht_aanleveren,
-            _rows_route(intake, keys, max_body_bytes=max_body_bytes, client_timeout=client_timeout),
-            _search_route(status, keys),
+            _rows_route(intake, bodies),
+            _search_route(status),
             bericht_opvragen,
             bericht_annuleren,
-            _evidence_route(status, keys, extract),
-            _withdrawal_route(intake, status, keys, client_timeout=client_timeout),
+            _evidence_route(status, extract),
+            _withdrawal_route(intake, status, bodies, repeats),
         ],
-        guards=[keys.guard],
-        request_max_body_size=max_body_bytes,
+        guards=[doors.guard],
+        request_max_body_size=bodies.most,
         tags=["berichten"],
     )

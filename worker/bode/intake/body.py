@@ -208,7 +208,7 @@ class TermijnIn(_Model):
 
 
 class DocumentIn(_Model):
-    """Een bijlage: een PDF, in base64."""
+    """Een bijlage: een PDF, in base64 (inhoud) of op een adres waar hij wordt opgehaald (url), één van de twee."""
 
     naam: Annotated[
         Line,
@@ -216,12 +216,19 @@ class DocumentIn(_Model):
         AfterValidator(_file_name),
     ]
     mediatype: Literal["application/pdf"] = "application/pdf"
-    inhoud: Annotated[
-        bytes,
-        Field(min_length=1),
-        BeforeValidator(_decoded),
-        WithJsonSchema({"type": "string", "contentEncoding": "base64", "contentMediaType": "application/pdf"}),
-    ]
+    inhoud: (
+        Annotated[
+            bytes,
+            Field(min_length=1),
+            BeforeValidator(_decoded),
+            WithJsonSchema({"type": "string", "contentEncoding": "base64", "contentMediaType": "application/pdf"}),
+        ]
+        | None
+    ) = None
+    url: Annotated[
+        Line | None,
+        Field(min_length=1, max_length=500, description="Alleen van een bron die hier voor de afzender is ingericht."),
+    ] = None
 
 
 class BerichtIn(_Model):
@@ -392,9 +399,8 @@ _STAND_INS: Mapping[str, Any] = {
     "aard": "overig",
     "geadresseerde": {"soort": "BSN", "nummer": "-", "naam": "-"},
     "soort": "BSN",
-    "inhoud": "LQ==",
     "kanalen": {"kanaal": "-"},
-    "documenten": {"naam": "-", "inhoud": "LQ=="},
+    "documenten": {"naam": "-", "url": "-"},
     **dict.fromkeys(
         ("kenmerk", "onderwerp", "tekst", "nummer", "naam", "straat", "woonplaats", "kanaal"),
         "-",
@@ -615,6 +621,9 @@ def _document_name_faults(items: tuple[DocumentIn, ...]) -> list[Fault]:
             text = "Een ander document heeft deze naam al."
             faults.append(Fault(f"#/documenten/{index}/naam", "document_dubbel", text))
         seen.add(name)
+        if (item.inhoud is None) == (item.url is None):
+            text = "Geef de inhoud van dit document of een url, één van de twee."
+            faults.append(Fault(f"#/documenten/{index}", "document", text))
     return faults
 
 
@@ -660,7 +669,7 @@ def to_message(body: BerichtIn, message_id: UUID) -> Message:
         ),
         subject=body.onderwerp,
         text=body.tekst,
-        documents=tuple(Document(item.naam, item.mediatype, item.inhoud) for item in body.documenten),
+        documents=tuple(Document(item.naam, item.mediatype, item.inhoud or b"") for item in body.documenten),
         case=body.zaak,
         concerns=body.betreft,
         publish_at=utc(body.publicatie_tijdstip) if body.publicatie_tijdstip else None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from bode.evidence.envelope import timestamp
+from bode.intake import problems
 from bode.intake.accept import Accepted, Caller, Intake, Route
 from bode.intake.faults import Fault, Refused
 from bode.store.database import DATABASE_AWAY
@@ -44,14 +45,6 @@ def described(accepted: Accepted) -> dict[str, Any]:
         "kenmerk": accepted.reference,
         "aangenomenTijdstip": timestamp(accepted.accepted_at),
     }
-
-
-def faults_described(faults: Sequence[Fault]) -> list[dict[str, Any]]:
-    """Give faults as the API's problems list them."""
-    return [
-        {"in": "body", "location": {"pointer": fault.pointer}, "code": fault.code, "detail": fault.detail}
-        for fault in faults
-    ]
 
 
 class Lines:
@@ -99,9 +92,17 @@ class Lines:
 
 
 async def answers(
-    intake: Intake, stream: AsyncIterator[bytes], *, caller: Caller, longest: int
+    intake: Intake,
+    stream: AsyncIterator[bytes],
+    *,
+    caller: Caller,
+    longest: int,
+    has_room: Callable[[], bool] = lambda: True,
 ) -> AsyncIterator[bytes]:
-    """Accept the rows of a stream, and give the lines of answer, some rows at a time, in the order of the rows."""
+    """Accept the rows of a stream, and give the lines of answer, some rows at a time, in the order of the rows.
+
+    While `has_room` says that there is none, rows are answered with 503 and not stored.
+    """
     lines = Lines(longest)
     rows: list[Row] = []
     size = 0
@@ -112,7 +113,7 @@ async def answers(
                 rows.append(row)
                 size += len(row[1] or b"")
                 if len(rows) >= _CHUNK_ROWS or size >= _CHUNK_BYTES:
-                    yield await _answer(intake, rows, caller)
+                    yield await _answer(intake, rows, caller, has_room=has_room())
                     rows, size = [], 0
     except TimeoutError:
         # What came whole is accepted; the line that it stopped in is not.
@@ -120,12 +121,14 @@ async def answers(
     else:
         rows += lines.end()
     if rows:
-        yield await _answer(intake, rows, caller)
+        yield await _answer(intake, rows, caller, has_room=has_room())
     if stalled:
         yield _encode({"rij": lines.number + 1, "status": 408, "title": _STALLED, "errors": []}) + b"\n"
 
 
-async def _answer(intake: Intake, rows: Sequence[Row], caller: Caller) -> bytes:
+async def _answer(intake: Intake, rows: Sequence[Row], caller: Caller, *, has_room: bool) -> bytes:
+    if not has_room:
+        return b"".join(_encode(_away(number)) + b"\n" for number, _ in rows)
     raws = [raw for _, raw in rows if raw is not None]
     try:
         told: Sequence[Accepted | Refused | Exception] = await intake.accept_many(raws, route=Route.HTTP, caller=caller)
@@ -157,10 +160,14 @@ def _line_of(number: int, told: Accepted | Refused | Exception) -> dict[str, Any
     if isinstance(told, Accepted):
         return {"rij": number, "status": 202, **described(told)}
     if isinstance(told, Refused):
-        return {"rij": number, "status": told.status, "title": told.title, "errors": faults_described(told.faults)}
+        return {"rij": number, "status": told.status, "title": told.title, "errors": problems.described(told.faults)}
     if isinstance(told, DATABASE_AWAY):
-        return {"rij": number, "status": 503, "title": "Even niet beschikbaar", "errors": []}
+        return _away(number)
     return {"rij": number, "status": 500, "title": "Fout bij ons", "errors": []}
+
+
+def _away(number: int) -> dict[str, Any]:
+    return {"rij": number, "status": 503, "title": "Even niet beschikbaar", "errors": []}
 
 
 async def spooled(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

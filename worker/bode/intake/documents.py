@@ -52,12 +52,14 @@ def bound_reader() -> None:
 def faults_of(documents: Sequence[DocumentIn], limits: DocumentLimits) -> list[Fault]:
     """Give what is wrong with the documents, each at its own place in the request. Never raises, whatever the bytes."""
     faults: list[Fault] = []
-    total = sum(len(document.inhoud) for document in documents)
+    total = sum(len(document.inhoud or b"") for document in documents)
     if total > limits.max_total_bytes:
         text = f"De documenten zijn samen te groot: {total} bytes, hoogstens {limits.max_total_bytes}."
         faults.append(Fault("#/documenten", "documenten_te_groot", text))
     for index, document in enumerate(documents):
         pointer = f"#/documenten/{index}/inhoud"
+        if document.inhoud is None:
+            continue
         size = len(document.inhoud)
         if size > limits.max_bytes:
             text = f"Dit document is te groot: {size} bytes, hoogstens {limits.max_bytes}."

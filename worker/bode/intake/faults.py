@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong. `pointer` is a JSON pointer into the request; no value of the request is repeated."""
+    """One thing that is wrong. No value of the request is repeated.
+
+    `pointer` is a JSON pointer into the body; where `place` is another one, it is the name of a parameter there.
+    """
 
     pointer: str
     code: str
     detail: str
+    place: Literal["body", "query", "header"] = "body"
 
 
 class Refused(Exception):  # noqa: N818 - the word of the contract: a message is refused
@@ -20,11 +25,19 @@ class Refused(Exception):  # noqa: N818 - the word of the contract: a message is
 
     status = 400
     title = "Het bericht is niet aangenomen"
+    retry_after: int | None = None
+    """Seconds after which the same request may have another answer."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         """Keep the faults; the message names their codes."""
         super().__init__(", ".join(sorted({fault.code for fault in faults})))
         self.faults = tuple(faults)
+
+
+class BadQuery(Refused):
+    """A question with a parameter that is none."""
+
+    title = "Het verzoek klopt niet"
 
 
 class Conflict(Refused):

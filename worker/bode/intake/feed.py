@@ -5,37 +5,36 @@ Nothing is missed and nothing comes twice as long as each answer's `volgende` is
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Collection
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request, Response, Router, get
-from litestar.params import FromQuery
+from litestar.params import FromQuery, Parameter
 
-from bode.intake.api import VERSION, Keys, problem
+from bode.intake import cursor as cursors
+from bode.intake.applications import Doorkeeper, caller_of
+from bode.intake.problems import problem
+from bode.intake.scopes import Scope
 from bode.intake.status import describe_change
 from bode.store import changes
 from bode.store.database import Database
 
 MOST = 1000
-_CURSOR = re.compile(r"s1\.([0-9]{1,18})")
+_POSITION = re.compile(r"[0-9]{1,18}")
 
 
 def write_cursor(position: int) -> str:
-    """Give the cursor of a position. What is in it is nobody's business but ours, and may change."""
-    return base64.urlsafe_b64encode(f"s1.{position}".encode()).decode().rstrip("=")
+    """Give the cursor of a position."""
+    return cursors.write("s1", str(position))
 
 
-def read_cursor(text: str) -> int | None:
-    """Give the position of a cursor; nothing for what we never gave."""
-    try:
-        plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        return None
-    found = _CURSOR.fullmatch(plain)
-    return int(found[1]) if found else None
+def read_cursor(text: str) -> int:
+    """Give the position of a cursor. Raises `BadQuery` for what we never gave."""
+    place = cursors.read("s1", text, "na")
+    if len(place) != 1 or not _POSITION.fullmatch(place[0]):
+        raise cursors.not_ours("na")
+    return int(place[0])
 
 
 class Feed:
@@ -51,17 +50,13 @@ class Feed:
             return await changes.read(connection, after=after, limit=limit, organisations=organisations)
 
 
-def _bad(name: str, detail: str) -> Response[Any]:
-    answer = problem(400, "Het verzoek klopt niet", detail)
-    answer.content["errors"] = [{"in": "query", "location": {"name": name}, "code": "ongeldig", "detail": detail}]
-    return answer
-
-
-def routes(feed: Feed, keys: Keys) -> Router:
+def routes(feed: Feed, doors: Doorkeeper) -> Router:
     """Give the routes of the feed, to be mounted beside those of the API."""
 
     @get(
         "/statuswijzigingen",
+        opt={"scope": Scope.CHANGES},
+        operation_id="statuswijzigingenOpvragen",
         summary="Vraag op wat er sinds een cursor met berichten is gebeurd",
         description=(
             "Oudste eerst. Bewaar `volgende` en geef die de volgende keer mee als `na`: zo wordt niets gemist. "
@@ -70,14 +65,10 @@ def routes(feed: Feed, keys: Keys) -> Router:
         ),
     )
     async def statuswijzigingen(
-        request: Request[Any, Any, Any], na: FromQuery[str] = "", aantal: FromQuery[str] = "100"
+        request: Request[Any, Any, Any], na: FromQuery[str] = "", aantal: Annotated[int, Parameter(ge=1, le=MOST)] = 100
     ) -> Response[dict[str, Any]]:
         after = read_cursor(na) if na else 0
-        if after is None:
-            return _bad("na", "Deze cursor is niet door ons gegeven. Laat 'na' weg om bij het begin te beginnen.")
-        if not re.fullmatch(r"[1-9][0-9]{0,3}", aantal) or int(aantal) > MOST:
-            return _bad("aantal", f"Vraag om 1 tot {MOST} wijzigingen.")
-        found = await feed.page(after, int(aantal), keys.of(request).organisations)
+        found = await feed.page(after, aantal, caller_of(request).organisations)
         if found.missed:
             detail = "Er zijn wijzigingen van na deze cursor die niet meer bewaard zijn. Begin opnieuw, zonder 'na'."
             return problem(410, "Te lang geleden", detail)
@@ -86,6 +77,6 @@ def routes(feed: Feed, keys: Keys) -> Router:
             "volgende": write_cursor(found.next),
             "meer": found.more,
         }
-        return Response(body, headers={"API-Version": VERSION, "Cache-Control": "no-store"})
+        return Response(body)
 
-    return Router("/v1", route_handlers=[statuswijzigingen], guards=[keys.guard], tags=["statuswijzigingen"])
+    return Router("/v1", route_handlers=[statuswijzigingen], guards=[doors.guard], tags=["statuswijzigingen"])

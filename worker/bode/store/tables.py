@@ -69,6 +69,7 @@ message = sa.Table(
     _column("accepted_at", UtcDateTime),
     _column("publish_at", UtcDateTime, nullable=True),
     sa.UniqueConstraint("organisation", "reference"),
+    sa.Index("ix_message_search", "organisation", "accepted_at", "id"),
 )
 
 content = sa.Table(
@@ -439,4 +440,18 @@ webhook_delivery = sa.Table(
     sa.CheckConstraint("state IN ('waiting', 'dead')", name="state"),
     sa.Index("ix_webhook_delivery_message", "subscription", "message_id", "position"),
     sa.Index("ix_webhook_delivery_due", "subscription", "state", "due_at"),
+)
+
+# ---- what applications may repeat: see `bode.store.repeats` ----------------------------------------------------------
+
+repeat_key = sa.Table(
+    "repeat_key",
+    metadata,
+    _column("application", sa.String(64), primary_key=True),
+    _column("key_hash", sa.LargeBinary(32), primary_key=True),
+    _column("fingerprint", sa.LargeBinary(32)),
+    _column("status", sa.SmallInteger, nullable=True),
+    _column("location", sa.String(64), nullable=True),
+    _column("answer", sa.Text, nullable=True),
+    _column("at", UtcDateTime, index=True),
 )

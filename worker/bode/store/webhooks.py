@@ -6,7 +6,7 @@ given up or not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -99,6 +99,15 @@ async def give_up(connection: AsyncConnection, before: datetime, now: datetime) 
     old = sa.update(tables.webhook_delivery).where(_hook.state == "waiting", _hook.since < before, _hook.attempt > 0)
     done = await connection.execute(old.values(state="dead", due_at=now))
     return done.rowcount
+
+
+async def forget(connection: AsyncConnection, receivers: Collection[str], before: datetime) -> int:
+    """Forget what has waited since before this moment for a receiver that is none of these; gives how many.
+
+    Not sooner: a process that was not restarted yet does not know a new receiver.
+    """
+    old = sa.delete(tables.webhook_delivery).where(_hook.subscription.not_in(receivers), _hook.since < before)
+    return (await connection.execute(old)).rowcount
 
 
 async def replay(connection: AsyncConnection, subscription: str, now: datetime) -> int:

@@ -19,7 +19,7 @@ from litestar.handlers import HTTPRouteHandler
 from bode.engine.routes.keeping import Kept, Store, keep, raw_mail
 from bode.engine.routes.relay_report import read_report
 from bode.engine.routes.signature import Flaw, flaw, flaw_in_time
-from bode.intake import api
+from bode.intake import problems
 from bode.intake.faults import Fault, Refused
 
 log = structlog.get_logger()
@@ -61,9 +61,9 @@ def bounce_webhook(
         exception_handlers={
             _Unsigned: _on_unsigned,
             _NotStored: _on_not_stored,
-            Refused: api.on_refused,
-            HTTPException: api.on_http_error,
-            Exception: api.on_defect,
+            Refused: problems.on_refused,
+            HTTPException: problems.on_http_error,
+            Exception: problems.on_defect,
         },
     )
     async def post_bounce(request: Request[Any, Any, Any]) -> None:
@@ -90,12 +90,12 @@ class _Unsigned(Exception):  # noqa: N818
 
 def _on_unsigned(request: Request[Any, Any, Any], error: _Unsigned) -> Response[Any]:
     log.warning("inbound.webhook_refused", relay=request.path_params["route"], reason=error.flaw)
-    return api.problem(401, "Geen toegang", _UNSIGNED)
+    return problems.problem(401, "Geen toegang", _UNSIGNED)
 
 
 def _on_not_stored(request: Request[Any, Any, Any], error: _NotStored) -> Response[Any]:
     del request, error
-    return api.problem(503, "Even niet beschikbaar", _NOT_STORED, headers={"Retry-After": "30"})
+    return problems.problem(503, "Even niet beschikbaar", _NOT_STORED, headers={"Retry-After": "30"})
 
 
 async def _read(

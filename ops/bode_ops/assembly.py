@@ -144,8 +144,12 @@ def build(settings: Settings) -> Application:
         box_urls={name: channel.url for name, channel in settings.channels.items()},
         chunk=settings.engine.chunk,
         lane_concurrency=settings.engine.lane_concurrency,
+        lane_rules={name: lane.rules(settings.engine.lane_concurrency) for name, lane in settings.lanes.items()},
         lease_seconds=settings.engine.lease_seconds,
     )
+    if unknown := sorted(settings.lanes.keys() - set(parts.lanes)):
+        known = ", ".join(parts.lanes)
+        raise ConfigError(f"configuration: lanes.{unknown[0]}: there is no such lane; lanes are {known}")
     doorbell = Doorbell(build_broker(settings.broker.url, settings.broker.namespace), chunk=parts.chunk)
     lanes = Lanes(parts, doorbell.ring)
     inbound = Inbound(parts, lanes)

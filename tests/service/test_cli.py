@@ -185,7 +185,20 @@ def _tomorrow() -> str:
 
 COMMANDS = [
     *("run", "enqueue", "status", "cancel", "retry", "letter", "stop-letter", "handled", "demo"),
-    *("lane", "lane list", "lane stop", "lane start", "lane acts", "policy", "policy show", "config", "config check"),
+    *(
+        "lane",
+        "lane list",
+        "lane stop",
+        "lane start",
+        "lane show",
+        "lane set",
+        "lane reset",
+        "lane acts",
+        "policy",
+        "policy show",
+        "config",
+        "config check",
+    ),
     *("mock", "mock mijnoverheid", "mock ebms", "mock mijndomein", "mock bedrijven", "mock profielservice"),
     *("mock smtp", "mock print"),
     *("db", "db upgrade", "keys", "keys init", "keys intake", "keys api"),
@@ -416,6 +429,39 @@ def test_lanes_are_listed_stopped_and_started(bode):
     assert told.code == 2
     assert "mijnoverheid" in told.err
     assert bode("lane", "stop", "print", "--reason", "").code == 2
+
+
+def test_rules_of_a_lane_are_changed_shown_written_down_and_reset(bode):
+    why = ["--reason", "Storing", "--by", "j.jansen"]
+    told = bode("lane", "set", "kennisgeving", "--per-minute", "60", "--quiet-hours", "22:00-07:00", *why)
+    assert told.out.splitlines() == [
+        "lane kennisgeving: per_minute none -> 60",
+        "lane kennisgeving: quiet_hours none -> 22:00-07:00",
+    ]
+    shown = [
+        [cell.strip() for cell in line.split("│")[1:5]] for line in bode("lane", "show", "kennisgeving").out.split("\n")
+    ]
+    assert ["per_minute", "none", "60", "60"] in shown
+    assert ["concurrency", "2", "", "2"] in shown
+    assert "per_minute=60" in bode("lane", "list").out
+    assert bode("lane", "set", "kennisgeving", "--per-minute", "none", *why).out.endswith("per_minute 60 -> none\n")
+    assert bode("lane", "reset", "kennisgeving", *why).out.endswith("quiet_hours 22:00-07:00 -> none\n")
+    assert "so already" in bode("lane", "reset", "kennisgeving", *why).out
+    acts = bode("lane", "acts").out
+    assert acts.count("lane_set") == 2
+    assert acts.count("lane_reset") == 1
+    assert acts.count("Storing") == 3
+    assert '"old":{' in acts
+    for wrong, what in (
+        (["kennisgeving"], "name a rule"),
+        (["kennisgeving", "--concurrency", "0"], "concurrency is 0"),
+        (["kennisgeving", "--per-minute", "veel"], "--per-minute"),
+        (["kennisgeving", "--quiet-hours", "nacht"], "quiet_hours"),
+        (["fax", "--breaker", "3"], "no lane"),
+    ):
+        told = bode("lane", "set", *wrong, *why)
+        assert told.code == 2
+        assert what in told.err
 
 
 def test_the_policy_is_shown_against_the_48_hours(bode):

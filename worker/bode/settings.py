@@ -29,6 +29,7 @@ from pydantic_settings.exceptions import SettingsError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from bode.domain.lane_rules import BOUNDS, LaneRules, QuietHours
 from bode.domain.message import AddresseeKind, Confidentiality
 from bode.domain.policy import Channel, ChannelKind, LetterWithoutAddress, NoticeBy, Policy
 from bode.domain.terms import Holidays
@@ -277,6 +278,29 @@ class EngineSettings(_Section):
     threads: Annotated[int, Field(ge=1, le=64)] = 8
 
 
+def _bounded(rule: str) -> Any:
+    least, most = BOUNDS[rule]
+    return Field(ge=least, le=most)
+
+
+class LaneSettings(_Section):
+    """How one lane may work; changed while it runs by `bode lane set`."""
+
+    concurrency: Annotated[int, _bounded("concurrency")] | None = None
+    """Chunks at a time in one worker; `engine.lane_concurrency` when left out."""
+    per_minute: Annotated[int, _bounded("per_minute")] | None = None
+    """Steps a minute, over all workers."""
+    breaker: Annotated[int, _bounded("breaker")] = 20
+    """More refusals about us than this in ten minutes stop the lane."""
+    quiet_hours: Annotated[str, AfterValidator(lambda text: str(QuietHours.parse(text)))] | None = None
+    """As "22:00-07:00", on the clock in the Netherlands. A deadline close by goes before them."""
+
+    def rules(self, concurrency: int) -> LaneRules:
+        """Make the rules; `concurrency` is what a lane has that says nothing of it."""
+        given = self.model_dump()
+        return LaneRules().changed(given | {"concurrency": self.concurrency or concurrency})
+
+
 class ChannelSettings(_Section):
     """A channel: what it is in law, which adapter places through it, and that adapter's own settings."""
 
@@ -365,6 +389,7 @@ class Settings(BaseSettings):
     metrics: MetricsSettings = MetricsSettings()
     bounces: BounceSettings = BounceSettings()
     engine: EngineSettings = EngineSettings()
+    lanes: dict[str, LaneSettings] = {}
     channels: dict[str, ChannelSettings] = {}
     notices: ServiceSettings | None = None
     print: ServiceSettings | None = None

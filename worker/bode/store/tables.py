@@ -308,6 +308,10 @@ lane = sa.Table(
     _column("changed_by", sa.String(64), nullable=True),
     _column("probe_at", UtcDateTime, nullable=True),
     _column("backoff_seconds", sa.Integer, nullable=True),
+    # What was changed of the configured rules while it runs, as JSON; and what is left of its rate, and since when.
+    _column("rules", sa.Text, nullable=True),
+    _column("allowance", sa.Float, nullable=True),
+    _column("allowance_at", UtcDateTime, nullable=True),
 )
 
 # What people did that is about no message, as stopping a lane; about a message it is an event staff.action. Triggers
@@ -320,7 +324,9 @@ staff_act = sa.Table(
     _column("who", sa.String(64)),
     _column("act", sa.String(24)),
     _column("subject", sa.String(64)),
-    _column("reason", sa.String(200), nullable=True),
+    _column("reason", sa.String(200), nullable=True),  # in the clear: of acts before reasons were sealed
+    _column("detail", sa.Text, nullable=True),
+    _column("sealed", sa.LargeBinary, nullable=True),
     sqlite_autoincrement=True,
 )
 

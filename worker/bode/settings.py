@@ -211,13 +211,18 @@ class OAuthSettings(_Section):
     token_url: str
     client_id: str
     client_secret: SecretStr | None = None
+    client_secret_file: Path | None = None
     refresh_token: SecretStr | None = None
+    refresh_token_file: Path | None = None
     scope: str | None = None
     ca_file: Path | None = None
 
 
 class ImapSettings(_Section):
-    """A mailbox that bounces come to. It is Bode's alone. A password, or `oauth` where the server takes none."""
+    """A mailbox that bounces come to. It is Bode's alone. A password, or `oauth` where the server takes none.
+
+    A secret comes from the environment, or from the file that the setting of its name with `_file` names.
+    """
 
     host: str
     port: Annotated[int, Field(ge=1, le=65535)] = 993
@@ -225,6 +230,7 @@ class ImapSettings(_Section):
     ca_file: Path | None = None
     user: str
     password: SecretStr | None = None
+    password_file: Path | None = None
     oauth: OAuthSettings | None = None
     folder: str = "INBOX"
     done: str | None = None

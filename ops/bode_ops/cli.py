@@ -61,7 +61,9 @@ from bode_ops.commands.evidence_keys import keys_evidence_app
 from bode_ops.commands.keys import keys_app
 from bode_ops.commands.lanes import lane_app
 from bode_ops.commands.mock import mock_app
+from bode_ops.commands.queue import queue_app
 from bode_ops.commands.webhooks import webhook_app
+from bode_ops.commands.zgw import zgw_app
 from bode_ops.demo.command import demo
 from bode_ops.demo.processes import DemoError
 from bode_ops.run import Role
@@ -85,7 +87,19 @@ keys_app.command(keys_evidence_app)
 evidence_app.command(audit, name="audit")
 evidence_app.command(republish, name="republish")
 evidence_copies.register(evidence_app)
-for sub in (lane_app, policy_app, config_app, db_app, keys_app, bounce_app, evidence_app, mock_app, webhook_app):
+for sub in (
+    lane_app,
+    policy_app,
+    config_app,
+    db_app,
+    keys_app,
+    bounce_app,
+    evidence_app,
+    mock_app,
+    queue_app,
+    webhook_app,
+    zgw_app,
+):
     app.command(sub)
 app.command(demo)
 app.command(simulate)

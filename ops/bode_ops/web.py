@@ -14,11 +14,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
 from bode.engine.copies import Audience
+from bode.engine.routes.zgw_notifications import notifications
 from bode.intake import api, feed
 from bode.intake.faults import Refused
 from bode.store.database import SchemaError
 from bode.store.vault import KeyFileError
-from bode_ops.assembly import Application
+from bode_ops.assembly import Application, zgw_tokens
 from bode_ops.console import pages
 from bode_ops.exporter import DATABASE, DatabaseMetrics
 from bode_ops.extracts import NotSignedYetError, extract
@@ -81,9 +82,12 @@ def build(app: Application) -> Litestar:
     )
     schema = api.openapi(described.openapi_schema.to_schema())
     webhook = app.bounce_routes.webhook()
+    tokens = zgw_tokens(settings)
+    notified = notifications(tokens, notified=app.zgw.notified, is_ours=app.zgw.is_ours) if tokens else None
     return Litestar(
         [
             *([webhook] if webhook is not None else []),
+            *([notified] if notified is not None else []),
             Router("/", route_handlers=[messages, changes, openapi], exception_handlers=problems),
             healthz,
             readyz,

@@ -171,6 +171,50 @@ class ApiSettings(_Section):
     """How long a sender may send nothing while its request is not whole."""
 
 
+class QueueSenderSettings(_Section):
+    """A zaaksystem that shares the broker, and the OINs it may send for."""
+
+    organisations: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class QueueSettings(_Section):
+    """Intake by queue: a stream per sender, in the broker."""
+
+    senders: dict[str, QueueSenderSettings] = {}
+
+
+class ZgwSettings(_Section):
+    """A zaaksysteem whose decisions are fetched from its registers: docs/zgw.md."""
+
+    registers: dict[str, Any]
+    """besluiten_url, zaken_url, documenten_url, client_id, and how they are reached: allowed_networks, ca_file ..."""
+    secret_file: Path
+    """Signs the tokens that we show the registers."""
+    notification_token_file: Path
+    """What the subscription at the Notificaties API sends in Authorization, whole: `Bearer ...`."""
+    mapping: Path
+    organisations: Annotated[dict[Annotated[str, Field(pattern=r"^[0-9]{9}$")], str], Field(min_length=1)]
+    """OIN by RSIN."""
+    ceiling: Literal[
+        "openbaar",
+        "beperkt_openbaar",
+        "intern",
+        "zaakvertrouwelijk",
+        "vertrouwelijk",
+        "confidentieel",
+        "geheim",
+        "zeer_geheim",
+    ] = "zaakvertrouwelijk"
+    """The most confidential document that may be sent."""
+    since: date
+    """Decisions from before this day are not looked for."""
+    poll: Wait = timedelta(minutes=15)
+    mijn_overheid: tuple[str, ...] = ()
+    """Channels that are MijnOverheid, for `mijnOverheid` in a verzending."""
+    contact: HttpAddress | None = None
+    """The contact person that a verzending names; the addressee's own role when left out."""
+
+
 class MetricsSettings(_Section):
     """Where a process that has no API shows its own metrics (/metrics), a port per process; without one it does not.
 
@@ -392,6 +436,8 @@ class Settings(BaseSettings):
     evidence: EvidenceSettings | None = None
     clock: ClockSettings = ClockSettings()
     api: ApiSettings = ApiSettings()
+    queue: QueueSettings = QueueSettings()
+    zgw: dict[str, ZgwSettings] = {}
     metrics: MetricsSettings = MetricsSettings()
     bounces: BounceSettings = BounceSettings()
     engine: EngineSettings = EngineSettings()
@@ -469,6 +515,8 @@ def _faults(settings: Settings) -> list[str]:
             faults.append(f"channels.{name}: a name is lower case letters, digits and dashes, at most 32")
     faults += _address_faults(settings)
     faults += _webhook_faults(settings)
+    faults += _queue_faults(settings)
+    faults += _zgw_faults(settings)
     wanted = settings.policy.notice_last_attempt
     if wanted is not None and wanted >= timedelta(hours=48):
         faults.append("policy.notice_last_attempt: lies within the 48 hours, so shorter than 48h")
@@ -495,6 +543,35 @@ def _webhook_faults(settings: Settings) -> list[str]:
         unknown = sorted(set(hook.organisations) - set(settings.organisations))
         if unknown:
             faults.append(f"webhooks.{name}.organisations: {', '.join(unknown)} is not among organisations")
+    return faults
+
+
+def _queue_faults(settings: Settings) -> list[str]:
+    """Give what is wrong with the senders of the queue."""
+    faults: list[str] = []
+    if settings.queue.senders and settings.broker.url is None:
+        faults.append("queue.senders: a queue needs broker.url")
+    for name, sender in settings.queue.senders.items():
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name):
+            faults.append(f"queue.senders.{name}: a name is lower case letters, digits and dashes, at most 32")
+        unknown = sorted(set(sender.organisations) - set(settings.organisations))
+        if unknown:
+            faults.append(f"queue.senders.{name}.organisations: {', '.join(unknown)} is not among organisations")
+    return faults
+
+
+def _zgw_faults(settings: Settings) -> list[str]:
+    """Give what is wrong with the names, organisations and channels of zaaksystemen."""
+    faults: list[str] = []
+    for name, source in settings.zgw.items():
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name):
+            faults.append(f"zgw.{name}: a name is lower case letters, digits and dashes, at most 32")
+        unknown = sorted(set(source.organisations.values()) - set(settings.organisations))
+        if unknown:
+            faults.append(f"zgw.{name}.organisations: {', '.join(unknown)} is not among organisations")
+        others = sorted(set(source.mijn_overheid) - set(settings.channels))
+        if others:
+            faults.append(f"zgw.{name}.mijn_overheid: {', '.join(others)} is not among channels")
     return faults
 
 

@@ -446,3 +446,26 @@ webhook_delivery = sa.Table(
     sa.Index("ix_webhook_delivery_message", "subscription", "message_id", "position"),
     sa.Index("ix_webhook_delivery_due", "subscription", "state", "due_at"),
 )
+
+# ---- decisions in a zaaksysteem's registers: see `bode.store.zgw` ----------------------------------------------------
+
+zgw_decision = sa.Table(
+    "zgw_decision",
+    metadata,
+    sa.Column("id", _big_id, primary_key=True, autoincrement=True),
+    _column("source", sa.String(32)),
+    _column("url", sa.String(1000)),
+    _column("state", sa.String(8)),
+    _column("attempt", sa.Integer),
+    _column("since", UtcDateTime),
+    _column("due_at", UtcDateTime),
+    _column("answer", sa.String(80), nullable=True),
+    _column("late", sa.Boolean),
+    _column("message_id", sa.Uuid, nullable=True, index=True),
+    _column("sent_at", UtcDateTime, nullable=True),
+    _column("told", sa.Text, nullable=True),
+    sa.UniqueConstraint("source", "url"),
+    sa.CheckConstraint("state IN ('new', 'waiting', 'refused', 'accepted', 'writing', 'written')", name="state"),
+    sa.Index("ix_zgw_decision_due", "state", "due_at"),
+    sqlite_autoincrement=True,
+)

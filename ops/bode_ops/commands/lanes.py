@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 import sqlalchemy as sa
 from cyclopts import App, Parameter
-from rich.table import Table
+from rich.table import Column, Table
 
 from bode.domain.lane_rules import LaneRuleError, LaneRules
 from bode.engine.lane_rules import configured
@@ -184,15 +184,16 @@ def lane_start(name: str, /, *, reason: Reason | None = None, by: By | None = No
 
 @lane_app.command(name="acts")
 def lane_acts(*, most: Annotated[int, Parameter(help="How many, newest first.")] = 50, config: Config = None) -> None:
-    """List who stopped, started and changed lanes, and why; nobody can change or remove it."""
+    """List who did what to lanes, the queue and decisions, and why; nobody can change or remove it."""
 
     async def work(application: Application) -> list[StaffAct]:
         async with application.database.read() as connection:
             return [opened(act, application.parts.vault) for act in await read_acts(connection, most=most)]
 
-    table = Table("at", "lane", "act", "by", "reason", "old and new")
+    table = Table("at", "about", Column("act", no_wrap=True), "by", "reason; old and new")
     for act in with_application(config, work):
-        table.add_row(f"{act.at:%Y-%m-%d %H:%M}Z", act.subject, act.act, act.who, act.reason or "", act.detail or "")
+        why = "\n".join(part for part in (act.reason, act.detail) if part)
+        table.add_row(f"{act.at:%Y-%m-%d %H:%M}Z", act.subject, act.act, act.who, why)
     console.print(table if table.row_count else "nothing")
 
 

@@ -129,7 +129,7 @@ def certificate_not_after(path: Path) -> datetime:
 
 def is_loopback(host: str) -> bool:
     """Say whether a host, as written, is this machine itself."""
-    if host == "localhost":
+    if host.lower() == "localhost":
         return True
     try:
         return ip_address(host).is_loopback

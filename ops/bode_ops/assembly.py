@@ -32,16 +32,19 @@ from bode.engine.sequencer import Sequencer
 from bode.engine.sweeper import Sweeper
 from bode.engine.teller import Teller
 from bode.engine.webhooks import Receiver, ReceiverError, Webhooks
+from bode.engine.zgw import Source, Zgw
 from bode.evidence.note import VerifierKey
 from bode.evidence.timestamp import TimestampError, read_roots
 from bode.intake import applications
-from bode.intake.accept import Intake
+from bode.intake.accept import Caller, Intake
 from bode.intake.applications import Doorkeeper, Proxy
 from bode.intake.feed import Feed
 from bode.intake.fetching import DocumentSource, Fetcher
-from bode.intake.queue import QueueIntake
+from bode.intake.queue import QueueIntake, connect
+from bode.intake.sealed import private_key
 from bode.intake.status import StatusReader
 from bode.intake.tokens import Jwks, OAuthTokens, ZgwTokens
+from bode.intake.zgw_mapping import MappingFileError, read_rules
 from bode.settings import ConfigError, EvidenceSettings, Settings, build_policy, config_folder
 from bode.store.database import Database
 from bode.store.evidence_keys import read_keyring
@@ -50,6 +53,8 @@ from bode.store.vault import Vault, read_key_file
 from bode_adapters.connection import Connection
 from bode_adapters.contract import Adapter, Box, Notifier, PrintService, ProfileService, SettingError, TellsReading
 from bode_adapters.rest import SettingsTable
+from bode_adapters.secret_file import SecretFileError, read_secret
+from bode_adapters.zgw import Registers
 from bode_ops.bounce_routes import BounceRoutes
 
 
@@ -67,12 +72,14 @@ class Application:
     sequencer: Sequencer
     teller: Teller
     webhooks: Webhooks
+    zgw: Zgw
     inbound: Inbound
     box_results: BoxResults
     bounce_routes: BounceRoutes
     doors: Doorkeeper
     intake: Intake
-    queue_intake: QueueIntake
+    queue_intake: QueueIntake | None
+    """None where no sender is configured."""
     status: StatusReader
     feed: Feed
 
@@ -91,6 +98,8 @@ class Application:
         """Close everything that was opened."""
         for adapter in self.adapters:
             await adapter.close()
+        if self.queue_intake is not None:
+            await self.queue_intake.close()
         await self.doorbell.close()
         await self.database.close()
 
@@ -151,8 +160,12 @@ def build(settings: Settings) -> Application:
         box_urls={name: channel.url for name, channel in settings.channels.items()},
         chunk=settings.engine.chunk,
         lane_concurrency=settings.engine.lane_concurrency,
+        lane_rules={name: lane.rules(settings.engine.lane_concurrency) for name, lane in settings.lanes.items()},
         lease_seconds=settings.engine.lease_seconds,
     )
+    if unknown := sorted(settings.lanes.keys() - set(parts.lanes)):
+        known = ", ".join(parts.lanes)
+        raise ConfigError(f"configuration: lanes.{unknown[0]}: there is no such lane; lanes are {known}")
     doorbell = Doorbell(build_broker(settings.broker.url, settings.broker.namespace), chunk=parts.chunk)
     lanes = Lanes(parts, doorbell.ring)
     inbound = Inbound(parts, lanes)
@@ -177,15 +190,73 @@ def build(settings: Settings) -> Application:
         sequencer=Sequencer(database),
         teller=Teller(database, clock, on_numbered=webhooks.add),
         webhooks=webhooks,
+        zgw=Zgw(database, clock, intake, policy, _zgw_sources(settings, clock)),
         inbound=inbound,
         bounce_routes=BounceRoutes(inbound, settings.bounces, is_ours=parts.return_path.is_ours, now=clock.real),
         box_results=BoxResults(parts, lanes, inbound),
         doors=_doors(settings, clock),
         intake=intake,
-        queue_intake=QueueIntake(intake, vault.intake_key),
+        queue_intake=_queue_intake(settings, intake, vault),
         status=StatusReader(database, policy),
         feed=Feed(database),
     )
+
+
+def _queue_intake(settings: Settings, intake: Intake, vault: Vault) -> QueueIntake | None:
+    if settings.broker.url is None or not settings.queue.senders:
+        return None
+    return QueueIntake(
+        intake,
+        private_key(vault.intake_seed),
+        connect(settings.broker.url),
+        namespace=settings.broker.namespace,
+        senders={name: frozenset(sender.organisations) for name, sender in settings.queue.senders.items()},
+        most_bytes=settings.api.max_body_bytes,
+    )
+
+
+def _zgw_sources(settings: Settings, clock: Clock) -> list[Source]:
+    """Make the zaaksystemen. Raises `ConfigError` for a file or a setting that cannot be used."""
+    made: list[Source] = []
+    for name, zgw in settings.zgw.items():
+        where = f"configuration: zgw.{name}"
+        try:
+            secret = read_secret(zgw.secret_file)
+            registers = Registers.from_settings(zgw.registers, secret=secret, clock=clock.real)
+            rules = read_rules(zgw.mapping)
+        except SecretFileError as error:
+            raise ConfigError(f"{where}.secret_file: {zgw.secret_file} {error}") from error
+        except SettingError as error:
+            raise ConfigError(f"{where}.registers.{error.key} is {error.value!r}: {error.needs}") from error
+        except MappingFileError as error:
+            raise ConfigError(f"{where}.mapping: {error}") from error
+        made.append(
+            Source(
+                name,
+                registers,
+                rules,
+                zgw.organisations,
+                zgw.ceiling,
+                zgw.since,
+                frozenset(zgw.mijn_overheid),
+                zgw.contact,
+                zgw.poll,
+                Caller(f"zgw:{name}", frozenset(zgw.organisations.values())),
+            )
+        )
+    return made
+
+
+def zgw_tokens(settings: Settings) -> dict[str, str]:
+    """Give what each zaaksysteem's subscription sends in `Authorization`. Raises `ConfigError`."""
+    tokens: dict[str, str] = {}
+    for name, zgw in settings.zgw.items():
+        try:
+            tokens[name] = read_secret(zgw.notification_token_file)
+        except SecretFileError as error:
+            file = zgw.notification_token_file
+            raise ConfigError(f"configuration: zgw.{name}.notification_token_file: {file} {error}") from error
+    return tokens
 
 
 def _receivers(settings: Settings) -> list[Receiver]:

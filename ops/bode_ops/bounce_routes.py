@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 import structlog
 from litestar.handlers import HTTPRouteHandler
@@ -16,9 +17,10 @@ from bode.engine.routes.imap_mailbox import ImapAccount, Tls
 from bode.engine.routes.keeping import IsOurs
 from bode.engine.routes.lmtp import LmtpListener
 from bode.engine.routes.maildir import MaildirRoute
-from bode.engine.routes.oauth import OAuthClient
 from bode.engine.routes.webhook import bounce_webhook
 from bode.settings import BounceSettings, ConfigError, OAuthSettings
+from bode_adapters.oauth import OAuthClient
+from bode_adapters.secret_file import SecretFileError, read_secret
 
 log = structlog.get_logger()
 
@@ -52,7 +54,7 @@ class BounceRoutes:
                 account = ImapAccount(
                     host=imap.host,
                     user=imap.user,
-                    password=_secret(imap.password),
+                    password=_secret(imap.password, "bounces.imap.password", imap.password_file),
                     oauth=_oauth(imap.oauth) if imap.oauth is not None else None,
                     port=imap.port,
                     tls=Tls(imap.tls),
@@ -118,12 +120,20 @@ def _oauth(settings: OAuthSettings) -> OAuthClient:
     return OAuthClient(
         token_url=settings.token_url,
         client_id=settings.client_id,
-        client_secret=_secret(settings.client_secret),
-        refresh_token=_secret(settings.refresh_token),
+        client_secret=_secret(settings.client_secret, "bounces.imap.oauth.client_secret", settings.client_secret_file),
+        refresh_token=_secret(settings.refresh_token, "bounces.imap.oauth.refresh_token", settings.refresh_token_file),
         scope=settings.scope,
         ca_file=settings.ca_file,
     )
 
 
-def _secret(value: SecretStr | None) -> str | None:
-    return value.get_secret_value() if value is not None else None
+def _secret(value: SecretStr | None, key: str, file: Path | None) -> str | None:
+    """Give a secret of the configuration, or the one line of its file. Raises `ConfigError`."""
+    if file is None:
+        return value.get_secret_value() if value is not None else None
+    if value is not None:
+        raise ConfigError(f"configuration: {key}_file: {key} is given too; leave one out")
+    try:
+        return read_secret(file)
+    except SecretFileError as error:
+        raise ConfigError(f"configuration: {key}_file: {file} {error}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -26,11 +26,10 @@ from bode.engine.stop_letter import CannotStopError, stop_letter
 from bode.failpoints import FailpointsRefusedError
 from bode.intake.faults import Refused
 from bode.settings import ConfigError
-from bode.store import events, steps, tables
+from bode.store import events
 from bode.store.database import SchemaError
 from bode.store.harden import HardenError, harden, hardening
 from bode.store.record import read_deliveries
-from bode.store.staff import StaffAct, read_acts, record_act
 from bode.store.vault import KeyFileError, VaultError
 from bode_ops import assembly
 from bode_ops.assembly import Application
@@ -59,8 +58,11 @@ from bode_ops.commands.evidence import evidence_app
 from bode_ops.commands.evidence_audit import audit, republish
 from bode_ops.commands.evidence_keys import keys_evidence_app
 from bode_ops.commands.keys import keys_app
+from bode_ops.commands.lanes import lane_app
 from bode_ops.commands.mock import mock_app
+from bode_ops.commands.queue import queue_app
 from bode_ops.commands.webhooks import webhook_app
+from bode_ops.commands.zgw import zgw_app
 from bode_ops.demo.command import demo
 from bode_ops.demo.processes import DemoError
 from bode_ops.run import Role
@@ -75,7 +77,6 @@ app = App(
     version=version("bode"),
     version_flags=["--version"],
 )
-lane_app = App(name="lane", help="See, stop and start lanes: one per channel, one for notices, one for print.")
 policy_app = App(name="policy", help="See what the policy makes of the 48 hours.")
 config_app = App(name="config", help="Check the configuration and see what is in force.")
 db_app = App(name="db", help="Bring the database to the schema of this version.")
@@ -83,7 +84,19 @@ keys_app.command(keys_evidence_app)
 evidence_app.command(audit, name="audit")
 evidence_app.command(republish, name="republish")
 evidence_copies.register(evidence_app)
-for sub in (lane_app, policy_app, config_app, db_app, keys_app, bounce_app, evidence_app, mock_app, webhook_app):
+for sub in (
+    lane_app,
+    policy_app,
+    config_app,
+    db_app,
+    keys_app,
+    bounce_app,
+    evidence_app,
+    mock_app,
+    queue_app,
+    webhook_app,
+    zgw_app,
+):
     app.command(sub)
 app.command(enqueue)
 app.command(demo)
@@ -214,80 +227,6 @@ def handled(
 
     done = with_application(config, work)
     console.print(f"{reference}: afgehandeld ({', '.join(done)})", markup=False)
-
-
-@lane_app.command(name="list")
-def lane_list(*, config: Config = None) -> None:
-    """List the lanes: stopped or not, and why."""
-
-    async def work(application: Application) -> Sequence[tuple[str, datetime | None, str | None, str | None]]:
-        lane = tables.lane.c
-        async with application.database.write() as connection:
-            await steps.ensure_lanes(connection, application.parts.lanes)
-            rows = await connection.execute(
-                sa.select(lane.name, lane.stopped_at, lane.reason, lane.changed_by).order_by(lane.name)
-            )
-            return [(row.name, row.stopped_at, row.reason, row.changed_by) for row in rows]
-
-    table = Table("lane", "state", "reason", "by")
-    for name, stopped_at, why, who in with_application(config, work):
-        state = f"stopped since {stopped_at:%Y-%m-%d %H:%M}Z" if stopped_at is not None else "running"
-        table.add_row(name, state, why or "", who or "")
-    console.print(table)
-
-
-@lane_app.command(name="stop")
-def lane_stop(name: str, /, *, reason: Reason, by: By | None = None, config: Config = None) -> None:
-    """Stop a lane: nothing more is sent through it until it is started."""
-    why = a_reason(reason)
-
-    async def work(application: Application) -> bool:
-        _known_lane(application, name)
-        async with application.database.write() as connection:
-            await steps.ensure_lanes(connection, application.parts.lanes)
-            now, who = application.clock.now(), by or me()
-            stopped = await steps.stop_lane(connection, name, reason=why, by=who, now=now)
-            if stopped:
-                await record_act(connection, StaffAct(now, who, "lane_stopped", name, why))
-            return stopped
-
-    console.print(f"lane {name}: {'stopped' if with_application(config, work) else 'was stopped already'}")
-
-
-@lane_app.command(name="start")
-def lane_start(name: str, /, *, reason: Reason | None = None, by: By | None = None, config: Config = None) -> None:
-    """Start a stopped lane: what waits in it is sent, most urgent first."""
-    why = a_reason(reason) if reason is not None else None
-
-    async def work(application: Application) -> bool:
-        _known_lane(application, name)
-        async with application.database.write() as connection:
-            who = by or me()
-            started = await steps.start_lane(connection, name, by=who)
-            if started:
-                await record_act(connection, StaffAct(application.clock.now(), who, "lane_started", name, why))
-            return started
-
-    console.print(f"lane {name}: {'started' if with_application(config, work) else 'was running already'}")
-
-
-@lane_app.command(name="acts")
-def lane_acts(*, most: Annotated[int, Parameter(help="How many, newest first.")] = 50, config: Config = None) -> None:
-    """List who stopped and started lanes, and why; nobody can change or remove it."""
-
-    async def work(application: Application) -> Sequence[StaffAct]:
-        async with application.database.read() as connection:
-            return await read_acts(connection, most=most)
-
-    table = Table("at", "lane", "act", "by", "reason")
-    for act in with_application(config, work):
-        table.add_row(f"{act.at:%Y-%m-%d %H:%M}Z", act.subject, act.act, act.who, act.reason or "")
-    console.print(table if table.row_count else "nothing")
-
-
-def _known_lane(application: Application, name: str) -> None:
-    if name not in application.parts.lanes:
-        raise UsageError(f"there is no lane {name!r}; lanes are {', '.join(application.parts.lanes)}")
 
 
 # --------------------------------------------------------------------------------------------- policy and configuration

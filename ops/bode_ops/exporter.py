@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.domain.parts import DeliveryState
 from bode.domain.terms import Holidays, legal_day
+from bode.engine.lane_rules import in_force
 from bode.engine.parts import Parts
 from bode.store import tables
 from bode.store.database import DATABASE_AWAY, SchemaError
+from bode.store.lanes import read_changes
 from bode_adapters.connection import certificate_not_after
 
 log = structlog.get_logger()
@@ -45,6 +47,12 @@ CLOSE_TO_DEADLINE = Gauge(
 OPEN_STEPS = Gauge("bode_open_steps", "Steps to be done, by lane and state.", ["lane", "state"], registry=DATABASE)
 DELIVERIES = Gauge("bode_deliveries", "Deliveries by state, of those that are not done.", ["state"], registry=DATABASE)
 LANE_STOPPED = Gauge("bode_lane_stopped", "1 for a lane that is stopped.", ["lane"], registry=DATABASE)
+LANE_QUIET = Gauge(
+    "bode_lane_quiet",
+    "1 for a lane in its quiet hours: only what is close to its deadline is sent, and the rest does not count as due.",
+    ["lane"],
+    registry=DATABASE,
+)
 UNMATCHED = Gauge(
     "bode_inbound_unmatched", "Things that came in and belong to no mail or letter of ours.", registry=DATABASE
 )
@@ -226,6 +234,7 @@ class DatabaseMetrics:
                 .group_by(delivery.state)
             )
             lanes = await connection.execute(sa.select(tables.lane.c.name, tables.lane.c.stopped_at))
+            rules = in_force(self._parts, await read_changes(connection))
             unmatched = await connection.execute(
                 sa.select(sa.func.count()).where(tables.inbound.c.state == "unmatched")
             )
@@ -249,7 +258,10 @@ class DatabaseMetrics:
                 GUARDED_MAILS.labels(*labels, "hard").set(balance.hard)
                 GUARDED_MAILS.labels(*labels, "sent").set(balance.sent)
                 HARD_BOUNCE_RATE.labels(*labels).set(balance.rate)
-            _set_steps(rows, now)
+            quiet = {lane for lane, its in rules.items() if its.only_before(now) is not None}
+            for lane in rules:
+                LANE_QUIET.labels(lane).set(lane in quiet)
+            _set_steps(rows, now, quiet)
             DELIVERIES.clear()
             NEEDS_PERSON_AGE.set(0)
             for state, count, moved_at in states:
@@ -266,8 +278,11 @@ class DatabaseMetrics:
             CLOSE_TO_DEADLINE.labels(str(hours)).set(count)
 
 
-def _set_steps(rows: Iterable[Any], now: datetime) -> None:
-    """Set what one look at all steps tells: how many, the oldest that is due, and repeats of calls."""
+def _set_steps(rows: Iterable[Any], now: datetime, quiet: Collection[str]) -> None:
+    """Set what one look at all steps tells: how many, the oldest that is due, and repeats of calls.
+
+    Work that quiet hours hold waits for no worker; what is close to its deadline is told by other gauges.
+    """
     for gauge in (OPEN_STEPS, UNKNOWN_OUTCOMES, DUE_AGE):
         gauge.clear()
     due: dict[str, float] = {}
@@ -277,7 +292,7 @@ def _set_steps(rows: Iterable[Any], now: datetime) -> None:
         if state == "leased":
             continue  # A worker has it: it waits for nobody.
         unknown[lane] = unknown.get(lane, 0) + calls
-        if due_at is not None:
+        if due_at is not None and lane not in quiet:
             due[lane] = max(due.get(lane, 0.0), (now - due_at).total_seconds())
     for lane, age in due.items():
         DUE_AGE.labels(lane).set(age)

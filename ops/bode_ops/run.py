@@ -132,16 +132,9 @@ async def _serve(app: Application, role: Role, checkpoints: Checkpoints | None) 
             tasks.append(asyncio.create_task(app.inbound.run_reports(settings.engine.report_seconds)))
             tasks.append(asyncio.create_task(app.box_results.run(settings.engine.report_seconds)))
         if role.includes(Role.WORKER):
-            await app.doorbell.start(
-                drain=app.lanes.drain, accept=app.queue_intake.accept, threads=settings.engine.threads
-            )
+            tasks += await _work(app)
         if role.includes(Role.SWEEPER):
-            tasks.append(asyncio.create_task(app.sweeper.run(settings.engine.sweep_seconds)))
-            tasks.append(asyncio.create_task(app.sequencer.run()))
-            tasks.append(asyncio.create_task(app.teller.run()))
-            tasks.append(asyncio.create_task(app.webhooks.run()))
-            if checkpoints is not None:
-                tasks.append(asyncio.create_task(checkpoints.run()))
+            tasks += _sweep(app, checkpoints)
         if role.includes(Role.API):
             listener = socket.create_server((settings.api.host, settings.api.port))
             server = _Server(server_config(web.build(app), settings.api, grace_seconds=settings.engine.grace_seconds))
@@ -161,6 +154,19 @@ async def _serve(app: Application, role: Role, checkpoints: Checkpoints | None) 
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         log.info("process.stopped", role=role, clean=clean)
+
+
+def _sweep(app: Application, checkpoints: Checkpoints | None) -> list[asyncio.Task[None]]:
+    """Give the tasks of who finds what is due, keeps the log, tells senders and works a zaaksysteem's decisions."""
+    runs = [app.sweeper.run(app.settings.engine.sweep_seconds), app.sequencer.run(), app.teller.run()]
+    runs += [app.webhooks.run(), *([app.zgw.run()] if app.settings.zgw else [])]
+    return [asyncio.create_task(one) for one in (*runs, *([checkpoints.run()] if checkpoints is not None else []))]
+
+
+async def _work(app: Application) -> list[asyncio.Task[None]]:
+    """Answer rings, and give the task that takes in from the queue, where there is one."""
+    await app.doorbell.start(drain=app.lanes.drain, threads=app.settings.engine.threads)
+    return [asyncio.create_task(app.queue_intake.run())] if app.queue_intake is not None else []
 
 
 async def _until_stopped(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:

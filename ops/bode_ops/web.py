@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from bode.engine.copies import Audience
+from bode.engine.routes.zgw_notifications import notifications
 from bode.intake import api, feed, openapi, problems
 from bode.intake.bodies import Bodies
 from bode.intake.faults import Refused
@@ -26,7 +27,7 @@ from bode.intake.room import Room
 from bode.settings import ApiSettings, Settings
 from bode.store.database import SchemaError
 from bode.store.vault import KeyFileError
-from bode_ops.assembly import Application
+from bode_ops.assembly import Application, zgw_tokens
 from bode_ops.console import pages
 from bode_ops.exporter import DATABASE, DatabaseMetrics
 from bode_ops.extracts import NotSignedYetError, extract
@@ -114,9 +115,12 @@ def build(app: Application) -> Litestar:
     )
     schema = openapi_document(described, api=settings.api)
     webhook = app.bounce_routes.webhook()
+    tokens = zgw_tokens(settings)
+    notified = notifications(tokens, notified=app.zgw.notified, is_ours=app.zgw.is_ours) if tokens else None
     return Litestar(
         [
             *([webhook] if webhook is not None else []),
+            *([notified] if notified is not None else []),
             Router("/", route_handlers=[messages, changes, openapi_json], exception_handlers=handlers),
             healthz,
             readyz,

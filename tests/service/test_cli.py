@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -21,8 +22,9 @@ import httpx
 import pytest
 import structlog
 
+from bode import settings
 from bode.store.vault import Vault, read_key_file
-from bode_ops import cli
+from bode_ops import assembly, cli
 from bode_ops.commands import base
 
 OIN, OTHER = "00000001999000010000", "00000001999000020000"
@@ -185,10 +187,37 @@ def _tomorrow() -> str:
 
 COMMANDS = [
     *("run", "enqueue", "status", "cancel", "retry", "letter", "stop-letter", "handled", "demo"),
-    *("lane", "lane list", "lane stop", "lane start", "lane acts", "policy", "policy show", "config", "config check"),
+    *(
+        "lane",
+        "lane list",
+        "lane stop",
+        "lane start",
+        "lane show",
+        "lane set",
+        "lane reset",
+        "lane acts",
+        "queue",
+        "queue key",
+        "queue seal",
+        "queue list",
+        "queue poison",
+        "queue poison list",
+        "queue poison show",
+        "queue poison retry",
+        "queue poison drop",
+        "zgw",
+        "zgw list",
+        "zgw retry",
+        "zgw seen",
+        "zgw reconcile",
+        "policy",
+        "policy show",
+        "config",
+        "config check",
+    ),
     *("mock", "mock mijnoverheid", "mock ebms", "mock mijndomein", "mock bedrijven", "mock profielservice"),
     *("mock smtp", "mock print"),
-    *("db", "db upgrade", "keys", "keys init", "keys intake", "keys api"),
+    *("db", "db upgrade", "keys", "keys init", "keys api"),
     *("evidence", "evidence verify", "evidence audit", "evidence republish", "evidence export"),
     *("evidence correct", "evidence erase", "evidence hold", "evidence release"),
     *("keys return-path", "keys return-path list", "keys return-path rotate", "keys return-path remove"),
@@ -416,6 +445,80 @@ def test_lanes_are_listed_stopped_and_started(bode):
     assert told.code == 2
     assert "mijnoverheid" in told.err
     assert bode("lane", "stop", "print", "--reason", "").code == 2
+
+
+def test_a_message_is_sealed_put_on_the_queue_set_apart_and_dealt_with(bode, run, config, redis, tmp_path):
+    """The key goes to the sender, who needs no more than that and `XADD`."""
+    assert "no intake by queue" in bode("queue", "list").err
+    senders = f'[queue.senders.zaak]\norganisations = ["{OIN}"]\n'
+    config.write_text(f'{config.read_text()}\n[broker]\nurl = "{redis.url}"\n{senders}')
+    key, file = tmp_path / "bode.jwk.json", tmp_path / "bericht.json"
+    key.write_text(bode("queue", "key").out)
+    file.write_text(json.dumps(message(aard="onzin")))
+    sealed = run("queue", "seal", file, "--key", key).out.strip()
+    assert run("queue", "seal", file, "--key", file).code == 2
+    redis.client.xadd("bode:intake:zaak", {"bericht": sealed})
+
+    async def take() -> int:
+        application = assembly.build(settings.load(config))
+        try:
+            assert application.queue_intake is not None
+            return await application.queue_intake.work("zaak")
+        finally:
+            await application.close()
+
+    assert asyncio.run(take()) == 1
+    assert [cell.strip() for cell in bode("queue", "list").out.splitlines()[3].split("│")[1:4]] == ["zaak", "0", "1"]
+    ((entry, _),) = redis.client.xrange("bode:intake:zaak:apart")
+    listed = bode("queue", "poison", "list").out
+    assert entry.decode() in listed
+    assert "geweigerd" in listed
+    shown = bode("queue", "poison", "show", "zaak", entry.decode()).out
+    assert "#/aard" in shown
+    assert "Jantje" not in shown
+    assert bode("queue", "poison", "show", "zaak", "1-0").code == 2
+    assert bode("queue", "poison", "drop", "zaak", "1-0", "--reason", "Weg").code == 2
+    assert "there is no sender" in bode("queue", "poison", "drop", "niemand", "1-0", "--reason", "Weg").err
+    assert bode("queue", "poison", "retry", "zaak", entry.decode(), "--reason", "Nog eens").out.endswith("put back\n")
+    assert asyncio.run(take()) == 1
+    ((entry, _),) = redis.client.xrange("bode:intake:zaak:apart")
+    assert bode("queue", "poison", "drop", "zaak", entry.decode(), "--reason", "Nieuw").out.endswith("dropped\n")
+    assert bode("queue", "poison", "list").out == "nothing\n"
+    acts = bode("lane", "acts").out
+    assert acts.count("queue_retried") == acts.count("queue_dropped") == 1
+
+
+def test_rules_of_a_lane_are_changed_shown_written_down_and_reset(bode):
+    why = ["--reason", "Storing", "--by", "j.jansen"]
+    told = bode("lane", "set", "kennisgeving", "--per-minute", "60", "--quiet-hours", "22:00-07:00", *why)
+    assert told.out.splitlines() == [
+        "lane kennisgeving: per_minute none -> 60",
+        "lane kennisgeving: quiet_hours none -> 22:00-07:00",
+    ]
+    shown = [
+        [cell.strip() for cell in line.split("│")[1:5]] for line in bode("lane", "show", "kennisgeving").out.split("\n")
+    ]
+    assert ["per_minute", "none", "60", "60"] in shown
+    assert ["concurrency", "2", "", "2"] in shown
+    assert "per_minute=60" in bode("lane", "list").out
+    assert bode("lane", "set", "kennisgeving", "--per-minute", "none", *why).out.endswith("per_minute 60 -> none\n")
+    assert bode("lane", "reset", "kennisgeving", *why).out.endswith("quiet_hours 22:00-07:00 -> none\n")
+    assert "so already" in bode("lane", "reset", "kennisgeving", *why).out
+    acts = bode("lane", "acts").out
+    assert acts.count("lane_set") == 2
+    assert acts.count("lane_reset") == 1
+    assert acts.count("Storing") == 3
+    assert '"old":{' in acts
+    for wrong, what in (
+        (["kennisgeving"], "name a rule"),
+        (["kennisgeving", "--concurrency", "0"], "concurrency is 0"),
+        (["kennisgeving", "--per-minute", "veel"], "--per-minute"),
+        (["kennisgeving", "--quiet-hours", "nacht"], "quiet_hours"),
+        (["fax", "--breaker", "3"], "no lane"),
+    ):
+        told = bode("lane", "set", *wrong, *why)
+        assert told.code == 2
+        assert what in told.err
 
 
 def test_the_policy_is_shown_against_the_48_hours(bode):

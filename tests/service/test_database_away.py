@@ -8,12 +8,13 @@ import sys
 import msgspec
 import pytest
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from bode.domain.parts import Outcome
-from bode.engine.doorbell import INTAKE_QUEUE, Doorbell, build_broker
 from bode.engine.sequencer import Sequencer
-from bode.intake import queue as intake_queue
+from bode.intake.queue import QueueIntake, connect
+from bode.intake.sealed import private_key, public_key, seal
 from bode.store import tables
 from bode.store.database import Database
 
@@ -85,30 +86,26 @@ async def test_a_database_that_is_gone_acknowledges_nothing_and_everybody_recove
 
 
 async def test_a_message_from_the_queue_waits_for_the_database(own, own_postgres, body, redis, until):
-    doorbell = Doorbell(build_broker(redis.url, "bode"), chunk=100)
-    tries = []
-    accept = intake_queue.QueueIntake(own.intake, own.vault.intake_key).accept
-
-    async def accepting(sealed):
-        tries.append(sealed)
-        await accept(sealed)
-
+    key, broker = private_key(own.vault.intake_seed), connect(redis.url)
+    oins = frozenset(own.parts.organisations)
+    queue = QueueIntake(own.intake, key, broker, namespace="bode", senders={"zaak": oins}, most_bytes=100_000)
+    redis.client.xadd("bode:intake:zaak", {"bericht": seal(msgspec.json.encode(body()), public_key(key))})
     await asyncio.to_thread(own_postgres.stop)
-    await doorbell.start(drain=own.lanes.drain, accept=accepting, threads=1)
-    sealed = intake_queue.seal(msgspec.json.encode(body()), own.vault.intake_key)
-    doorbell._intake_actor.send(sealed)
-    await until(lambda: tries)
+    with structlog.testing.capture_logs() as logs:
+        running = asyncio.create_task(queue.run())
+        await until(lambda: any(line["event"] == "queue.waits" for line in logs))
+    queue.left_ms = 0
     await asyncio.to_thread(own_postgres.start)
 
     async def stored():
         return len(await own.rows(tables.message)) == 1
 
     await until(stored, seconds=40)
-    await until(lambda: doorbell._broker.do_qsize(INTAKE_QUEUE) == 0)
-    assert redis.client.hlen(f"bode:{INTAKE_QUEUE}.XQ.msgs") == 0
-    await own.lanes.stop(5)
-    await doorbell.stop(2)
-    await doorbell.close()
+    await until(lambda: redis.client.xlen("bode:intake:zaak") == 0)
+    assert redis.client.xlen("bode:intake:zaak:apart") == 0
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await queue.close()
 
 
 async def test_the_sequencer_goes_on_when_the_database_is_back(own, own_postgres, many_events, until):

@@ -43,10 +43,10 @@ from bode.engine.routes.imap_mailbox import ImapAccount, Tls
 from bode.engine.routes.keeping import recipient_of
 from bode.engine.routes.lmtp import LmtpListener
 from bode.engine.routes.maildir import MaildirRoute
-from bode.engine.routes.oauth import AccessTokens, OAuthClient
 from bode.engine.routes.signature import sign
 from bode.engine.routes.webhook import bounce_webhook
 from bode.store import tables
+from bode_adapters.oauth import AccessTokens, OAuthClient
 
 DOMAIN = "retour.example.nl"
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

@@ -140,7 +140,7 @@ async def test_the_sweeper_works_and_nothing_is_lost_while_the_broker_is_down(ma
     app.clock.move(hours=1)
     assert await app.sweeper.sweep(), "a broker that is down is no trouble of the sweeper"
     assert [step.state for step in await app.steps()] == ["ready"]
-    await doorbell.start(drain=app.lanes.drain, accept=_nothing, threads=2)
+    await doorbell.start(drain=app.lanes.drain, threads=2)
     own_redis.start()
 
     async def placed():
@@ -151,10 +151,6 @@ async def test_the_sweeper_works_and_nothing_is_lost_while_the_broker_is_down(ma
     assert await app.lanes.stop(10)
     await doorbell.stop(2)
     await doorbell.close()
-
-
-async def _nothing(_sealed):
-    return None
 
 
 async def test_rings_do_not_pile_up_while_nobody_hears_them(make_app, sqlite_url, redis):

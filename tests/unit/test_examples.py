@@ -19,7 +19,7 @@ def test_an_example_is_valid(file, monkeypatch, tmp_path):
     monkeypatch.delenv("BODE_CONFIG", raising=False)
     found = settings.load(file)
     adapters = {point.name: point.load() for point in entry_points(group="bode.adapters")}
-    parts = [*found.channels.values(), found.notices, found.print]
+    parts = [*found.channels.values(), found.notices, found.print, found.profile]
     made = [adapters[part.adapter].from_settings(part.settings, clock=lambda: datetime.now(UTC)) for part in parts]
     capabilities = dict(zip(found.channels, (adapter.capabilities for adapter in made), strict=False))
     assert settings.build_policy(found, capabilities).primary_channels() == {"mijnoverheid"}

@@ -30,6 +30,7 @@ from pydantic_settings.exceptions import SettingsError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from bode.domain.lane_rules import BOUNDS, LaneRules, QuietHours
 from bode.domain.message import AddresseeKind, Confidentiality
 from bode.domain.policy import Channel, ChannelKind, LetterWithoutAddress, NoticeBy, Policy
 from bode.domain.terms import Holidays
@@ -241,6 +242,50 @@ class ApiSettings(_Section):
     """Connections and requests at once, of each process; one more gets 503."""
 
 
+class QueueSenderSettings(_Section):
+    """A zaaksystem that shares the broker, and the OINs it may send for."""
+
+    organisations: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class QueueSettings(_Section):
+    """Intake by queue: a stream per sender, in the broker."""
+
+    senders: dict[str, QueueSenderSettings] = {}
+
+
+class ZgwSettings(_Section):
+    """A zaaksysteem whose decisions are fetched from its registers: docs/zgw.md."""
+
+    registers: dict[str, Any]
+    """besluiten_url, zaken_url, documenten_url, client_id, and how they are reached: allowed_networks, ca_file ..."""
+    secret_file: Path
+    """Signs the tokens that we show the registers."""
+    notification_token_file: Path
+    """What the subscription at the Notificaties API sends in Authorization, whole: `Bearer ...`."""
+    mapping: Path
+    organisations: Annotated[dict[Annotated[str, Field(pattern=r"^[0-9]{9}$")], str], Field(min_length=1)]
+    """OIN by RSIN."""
+    ceiling: Literal[
+        "openbaar",
+        "beperkt_openbaar",
+        "intern",
+        "zaakvertrouwelijk",
+        "vertrouwelijk",
+        "confidentieel",
+        "geheim",
+        "zeer_geheim",
+    ] = "zaakvertrouwelijk"
+    """The most confidential document that may be sent."""
+    since: date
+    """Decisions from before this day are not looked for."""
+    poll: Wait = timedelta(minutes=15)
+    mijn_overheid: tuple[str, ...] = ()
+    """Channels that are MijnOverheid, for `mijnOverheid` in a verzending."""
+    contact: HttpAddress | None = None
+    """The contact person that a verzending names; the addressee's own role when left out."""
+
+
 class MetricsSettings(_Section):
     """Where a process that has no API shows its own metrics (/metrics), a port per process; without one it does not.
 
@@ -278,13 +323,18 @@ class OAuthSettings(_Section):
     token_url: str
     client_id: str
     client_secret: SecretStr | None = None
+    client_secret_file: Path | None = None
     refresh_token: SecretStr | None = None
+    refresh_token_file: Path | None = None
     scope: str | None = None
     ca_file: Path | None = None
 
 
 class ImapSettings(_Section):
-    """A mailbox that bounces come to. It is Bode's alone. A password, or `oauth` where the server takes none."""
+    """A mailbox that bounces come to. It is Bode's alone. A password, or `oauth` where the server takes none.
+
+    A secret comes from the environment, or from the file that the setting of its name with `_file` names.
+    """
 
     host: str
     port: Annotated[int, Field(ge=1, le=65535)] = 993
@@ -292,6 +342,7 @@ class ImapSettings(_Section):
     ca_file: Path | None = None
     user: str
     password: SecretStr | None = None
+    password_file: Path | None = None
     oauth: OAuthSettings | None = None
     folder: str = "INBOX"
     done: str | None = None
@@ -343,6 +394,29 @@ class EngineSettings(_Section):
     report_seconds: Annotated[float, Field(ge=0.05, le=3600)] = 30.0
     grace_seconds: Annotated[float, Field(ge=0, le=600)] = 20.0
     threads: Annotated[int, Field(ge=1, le=64)] = 8
+
+
+def _bounded(rule: str) -> Any:
+    least, most = BOUNDS[rule]
+    return Field(ge=least, le=most)
+
+
+class LaneSettings(_Section):
+    """How one lane may work; changed while it runs by `bode lane set`."""
+
+    concurrency: Annotated[int, _bounded("concurrency")] | None = None
+    """Chunks at a time in one worker; `engine.lane_concurrency` when left out."""
+    per_minute: Annotated[int, _bounded("per_minute")] | None = None
+    """Steps a minute, over all workers."""
+    breaker: Annotated[int, _bounded("breaker")] = 20
+    """More refusals about us than this in ten minutes stop the lane."""
+    quiet_hours: Annotated[str, AfterValidator(lambda text: str(QuietHours.parse(text)))] | None = None
+    """As "22:00-07:00", on the clock in the Netherlands. A deadline close by goes before them."""
+
+    def rules(self, concurrency: int) -> LaneRules:
+        """Make the rules; `concurrency` is what a lane has that says nothing of it."""
+        given = self.model_dump()
+        return LaneRules().changed(given | {"concurrency": self.concurrency or concurrency})
 
 
 class ChannelSettings(_Section):
@@ -430,9 +504,12 @@ class Settings(BaseSettings):
     evidence: EvidenceSettings | None = None
     clock: ClockSettings = ClockSettings()
     api: ApiSettings = ApiSettings()
+    queue: QueueSettings = QueueSettings()
+    zgw: dict[str, ZgwSettings] = {}
     metrics: MetricsSettings = MetricsSettings()
     bounces: BounceSettings = BounceSettings()
     engine: EngineSettings = EngineSettings()
+    lanes: dict[str, LaneSettings] = {}
     channels: dict[str, ChannelSettings] = {}
     notices: ServiceSettings | None = None
     print: ServiceSettings | None = None
@@ -508,6 +585,8 @@ def _faults(settings: Settings) -> list[str]:
     faults += _application_faults(settings)
     faults += _document_source_faults(settings)
     faults += _webhook_faults(settings)
+    faults += _queue_faults(settings)
+    faults += _zgw_faults(settings)
     wanted = settings.policy.notice_last_attempt
     if wanted is not None and wanted >= timedelta(hours=48):
         faults.append("policy.notice_last_attempt: lies within the 48 hours, so shorter than 48h")
@@ -534,6 +613,35 @@ def _webhook_faults(settings: Settings) -> list[str]:
         unknown = sorted(set(hook.organisations) - set(settings.organisations))
         if unknown:
             faults.append(f"webhooks.{name}.organisations: {', '.join(unknown)} is not among organisations")
+    return faults
+
+
+def _queue_faults(settings: Settings) -> list[str]:
+    """Give what is wrong with the senders of the queue."""
+    faults: list[str] = []
+    if settings.queue.senders and settings.broker.url is None:
+        faults.append("queue.senders: a queue needs broker.url")
+    for name, sender in settings.queue.senders.items():
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name):
+            faults.append(f"queue.senders.{name}: a name is lower case letters, digits and dashes, at most 32")
+        unknown = sorted(set(sender.organisations) - set(settings.organisations))
+        if unknown:
+            faults.append(f"queue.senders.{name}.organisations: {', '.join(unknown)} is not among organisations")
+    return faults
+
+
+def _zgw_faults(settings: Settings) -> list[str]:
+    """Give what is wrong with the names, organisations and channels of zaaksystemen."""
+    faults: list[str] = []
+    for name, source in settings.zgw.items():
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name):
+            faults.append(f"zgw.{name}: a name is lower case letters, digits and dashes, at most 32")
+        unknown = sorted(set(source.organisations.values()) - set(settings.organisations))
+        if unknown:
+            faults.append(f"zgw.{name}.organisations: {', '.join(unknown)} is not among organisations")
+        others = sorted(set(source.mijn_overheid) - set(settings.channels))
+        if others:
+            faults.append(f"zgw.{name}.mijn_overheid: {', '.join(others)} is not among channels")
     return faults
 
 

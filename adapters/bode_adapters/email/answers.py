@@ -15,6 +15,7 @@ from bode_adapters.contract import Answer, MailRefused, RefusalKind, Refused, Un
 from bode_adapters.email.address import Mailbox, without_addresses
 from bode_adapters.email.replies import NotSmtpError, Reply
 from bode_adapters.email.wire import SpokeTooSoonError
+from bode_adapters.oauth import NoToken
 
 
 class Phase(StrEnum):
@@ -71,7 +72,7 @@ class ReplyError(Exception):
         self.reply = reply
 
 
-FAILURES = (OSError, LocalRefusalError, ReplyError, NotSmtpError, SpokeTooSoonError)
+FAILURES = (OSError, LocalRefusalError, ReplyError, NotSmtpError, SpokeTooSoonError, NoToken)
 """All that can go wrong between us and a relay; `answer` knows each. An OSError can be TLS, a name or a wait."""
 
 CLOSING = 421
@@ -92,6 +93,8 @@ def answer(error: Exception, *, phase: Phase, mta: str) -> Answer:
             return refused(code)
         case ReplyError(reply=reply):
             return _of_reply(reply, phase, mta)
+        case NoToken():
+            return refused(f"auth:{error}") if error.is_ours else Unavailable(f"auth:{error}")
         case _ if phase is Phase.AFTER_DOT:
             return Unknown("lost_after_dot")
         case SpokeTooSoonError():

@@ -25,6 +25,7 @@ from bode_adapters.email.answers import CLOSING, FAILURES, LocalRefusalError, Ph
 from bode_adapters.email.replies import NotSmtpError, Reply
 from bode_adapters.email.settings import Relay, Tls
 from bode_adapters.email.wire import BLOCK, LostError, Wire
+from bode_adapters.oauth import SharedTokens, initial_response
 
 LONGEST_DELIVER_BY = 999_999_999
 """RFC 2852 section 4: at most nine digits."""
@@ -39,6 +40,7 @@ _SUCCESS = range(200, 300)
 _GO_ON = range(300, 400)
 _NEGATIVE = range(400, 600)
 _UNKNOWN_COMMAND = range(500, 505)
+_NOT_TAKEN = 535
 _RESET = b"RSET\r\n"
 _STEPS = ((Phase.MAIL_FROM, _SUCCESS), (Phase.RCPT_TO, _SUCCESS), (Phase.DATA, _GO_ON))
 
@@ -137,8 +139,17 @@ class Ended(Enum):
 class Connection:
     """A line to the relay. Not for two users at a time; the pool sees to that."""
 
-    def __init__(self, relay: Relay, *, tls: ssl.SSLContext | None, helo: str, now: Callable[[], datetime]) -> None:
-        """Prepare a line; `open` makes it."""
+    def __init__(
+        self,
+        relay: Relay,
+        *,
+        tls: ssl.SSLContext | None,
+        helo: str,
+        now: Callable[[], datetime],
+        tokens: SharedTokens | None = None,
+    ) -> None:
+        """Prepare a line; `open` makes it. `tokens` are of a relay that has `oauth`."""
+        self._tokens = tokens
         self._relay = relay
         self._tls = tls
         self._helo = helo
@@ -180,6 +191,8 @@ class Connection:
             await self._secure()
         if self._relay.username is not None and self._relay.password is not None:
             await self._log_in(self._relay.username, self._relay.password)
+        elif self._relay.username is not None and self._tokens is not None:
+            await self._present_token(self._relay.username, self._tokens)
 
     async def _greet(self) -> None:
         self.phase = Phase.EHLO
@@ -217,6 +230,24 @@ class Connection:
                     reply = await self._ask(_base64(word))
         if reply.code not in _SUCCESS:
             raise ReplyError(reply)
+
+    async def _present_token(self, username: str, tokens: SharedTokens) -> None:
+        """Log in with an access token; one that is not taken may have been revoked: another is asked for, once."""
+        self.phase = Phase.AUTH
+        standard = "OAUTHBEARER" in self._offer.logins
+        if not self._line.secured or not self._offer.logins & {"OAUTHBEARER", "XOAUTH2"}:
+            raise LocalRefusalError("auth:not_offered")
+        method, token = "OAUTHBEARER" if standard else "XOAUTH2", ""
+        for last in (False, True):
+            token = await tokens.give(instead_of=token)
+            reply = await self._ask(f"AUTH {method} {_base64(initial_response(username, token, standard=standard))}")
+            if reply.code in _GO_ON:
+                # It says why in a challenge, and refuses after our answer to that (RFC 7628 section 3.2.3).
+                reply = await self._ask(_base64("\1") if standard else "")
+            if reply.code in _SUCCESS:
+                return
+            if last or reply.code != _NOT_TAKEN:
+                raise ReplyError(reply)
 
     async def _ask(self, command: str) -> Reply:
         self._say(f"{command}\r\n".encode())

@@ -104,6 +104,8 @@ class Session(asyncio.Protocol):
         self._logged_in = owner.login is None
         self._logging_in: list[str] = []
         """The question and answers of AUTH LOGIN so far; empty when none is under way."""
+        self._refusing = ""
+        """What is said after the client's answer to the challenge that tells why its token is not taken."""
         self._waited = False
         self.secured = False
         self._forget()
@@ -192,6 +194,10 @@ class Session(asyncio.Protocol):
         if self._logging_in:
             self._say("auth", self._login_further(line))
             return
+        if self._refusing:
+            refusing, self._refusing = self._refusing, ""
+            self._say("auth", refusing if line in ("", "AQ==") else "501 5.5.2 Cannot decode")
+            return
         self._owner.heard.append(line)
         verb, _, argument = line.partition(" ")
         if self._buffer and (verb.upper() in ("DATA", "EHLO", "STARTTLS") or not self._offers("PIPELINING")):
@@ -268,8 +274,21 @@ class Session(asyncio.Protocol):
             case "LOGIN":
                 self._logging_in = ["Username:"]
                 return f"334 {b64encode(b'Username:').decode()}"
+            case "XOAUTH2" | "OAUTHBEARER":
+                return self._bear(_decoded(initial) or "")
             case _:
                 return "504 5.5.4 Unrecognised authentication type"
+
+    def _bear(self, words: str) -> str:
+        """Judge an access token (the login's second word); why it is not taken is a challenge to be answered first."""
+        head, _, rest = words.partition("\1auth=Bearer ")
+        user = head.removeprefix("user=").removeprefix("n,a=").removesuffix(",")
+        judged = self._judge([user, rest.removesuffix("\1\1")])
+        if self._logged_in:
+            return judged
+        self._refusing = judged
+        challenge = b64encode(b'{"status": "401"}').decode()
+        return f"334 {challenge}"
 
     def _login_further(self, line: str) -> str:
         word = _decoded(line)

@@ -17,6 +17,7 @@ from bode_adapters.email.answers import FAILURES
 from bode_adapters.email.call import Call
 from bode_adapters.email.connection import Connection, Ended
 from bode_adapters.email.settings import Relay
+from bode_adapters.oauth import AccessTokens, SharedTokens
 
 _log = structlog.get_logger(__name__)
 
@@ -48,6 +49,11 @@ class Pool:
         self.relay = relay
         self._clock = clock
         self._tls = relay.tls_context()
+        self._tokens = (
+            SharedTokens(AccessTokens(relay.oauth, timeout_seconds=relay.timeouts.command))
+            if relay.oauth is not None
+            else None
+        )
         self._helo = relay.helo_name
         self._free = asyncio.Semaphore(relay.connections)
         self._idle: deque[Connection] = deque()
@@ -157,7 +163,11 @@ class Pool:
     async def _made(self) -> Connection:
         now = self._clock
         connection = Connection(
-            self.relay, tls=self._tls, helo=self._helo or "localhost", now=lambda: now().astimezone(UTC)
+            self.relay,
+            tls=self._tls,
+            helo=self._helo or "localhost",
+            now=lambda: now().astimezone(UTC),
+            tokens=self._tokens,
         )
         try:
             await connection.open()

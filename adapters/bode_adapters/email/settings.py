@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Self, cast
 
+from bode_adapters.connection import is_loopback
 from bode_adapters.contract import SettingError
+from bode_adapters.oauth import OAuthClient
+from bode_adapters.secret_file import SecretFileError, read_secret
 
-LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost"})
 MOST_CONNECTIONS = 200
 LONGEST_TIMEOUT = 600
 """RFC 5321 section 4.5.3.2.6: no client needs to wait longer than ten minutes for any reply."""
@@ -61,6 +63,8 @@ class Relay:
     client_key_file: str | None = None
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    oauth: OAuthClient | None = None
+    """Where access tokens come from, for a relay that takes no passwords."""
     connections: int = 8
     mails_per_connection: int = 1000
     idle_seconds: float = 30.0
@@ -157,7 +161,8 @@ def _of_relay(table: dict[str, object]) -> Relay:
         client_certificate_file=_text(table, "client_certificate_file"),
         client_key_file=_text(table, "client_key_file"),
         username=_text(table, "username"),
-        password=_text(table, "password", secret=True),
+        password=_secret(table, "password"),
+        oauth=_oauth(table.pop("oauth")) if "oauth" in table else None,
         connections=int(_number(table, "connections", default=8, least=1, most=MOST_CONNECTIONS, whole=True)),
         mails_per_connection=int(
             _number(table, "mails_per_connection", default=1000, least=1, most=1_000_000, whole=True)
@@ -176,9 +181,10 @@ def _of_relay(table: dict[str, object]) -> Relay:
 
 def _together(relay: Relay) -> None:
     """Refuse what is right by itself and wrong beside the rest."""
-    if (relay.username is None) != (relay.password is None):
-        missing = "password" if relay.password is None else "username"
-        raise SettingError(missing, None, "a username and a password, or neither")
+    proves = relay.password is not None or relay.oauth is not None
+    if (relay.username is None) == proves or (relay.password is not None and relay.oauth is not None):
+        missing = "username" if relay.username is None else "password"
+        raise SettingError(missing, None, "a username with a password or with oauth, or none of them")
     if relay.username is not None and relay.tls is Tls.NONE:
         raise SettingError("tls", relay.tls.value, "'starttls' or 'tls': a password never goes over an open line")
     if relay.tls is Tls.NONE and (relay.ca_file or relay.client_certificate_file):
@@ -189,14 +195,34 @@ def _together(relay: Relay) -> None:
         raise SettingError("helo_name", relay.helo_name, "a host name or an address literal (RFC 5321, 4.1.3)")
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine by its name alone; nothing is resolved."""
-    if host.lower() in LOOPBACK_NAMES:
-        return True
+def _secret(table: dict[str, object], key: str, where: str = "") -> str | None:
+    """Take a secret, or what stands in the file that `KEY_file` names: one line, which is read now."""
+    given, file = _text(table, key, secret=True), _text(table, f"{key}_file")
+    if file is None:
+        return given
+    if given is not None:
+        raise SettingError(f"{where}{key}_file", file, f"left out where there is a {key}")
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        return read_secret(Path(file))
+    except SecretFileError as error:
+        needs = f"a readable file with the secret on one line: it {error}"
+        raise SettingError(f"{where}{key}_file", file, needs) from None
+
+
+def _oauth(value: object) -> OAuthClient:
+    table = _table("oauth", value)
+    where = "oauth."
+    url, client_id, ca_file = _text(table, "token_url"), _text(table, "client_id"), _text(table, "ca_file")
+    secrets = {key: _secret(table, key, where) for key in ("client_secret", "refresh_token")}
+    scope = _text(table, "scope")
+    if table:
+        raise SettingError(f"{where}{min(table)}", "given", "a key of OAuth: see docs/adapters/email.md")
+    if client_id is None:
+        raise SettingError(f"{where}client_id", None, "the id of the application")
+    try:
+        return OAuthClient(url or "", client_id, scope=scope, ca_file=Path(ca_file) if ca_file else None, **secrets)
+    except ValueError as error:
+        raise SettingError(f"{where}token_url", url, str(error)) from None
 
 
 def _timeouts(value: object) -> Timeouts:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from bode.store import return_path_keys
 from bode.store.return_path_keys import Generation
-from bode.store.vault import Vault, read_key_file, write_key_file
+from bode.store.vault import write_key_file
 from bode_ops.assembly import Application
 from bode_ops.commands.base import By, Config, Reason, UsageError, a_reason, console, load, me, with_application
 
@@ -29,12 +29,6 @@ def keys_init(*, config: Config = None) -> None:
     path = load(config).keys.file
     write_key_file(path)
     console.print(f"made {path}: keep a copy in a safe place", markup=False)
-
-
-@keys_app.command(name="intake")
-def keys_intake(*, config: Config = None) -> None:
-    """Print the key that zaaksystemen seal messages with for intake by queue."""
-    print(Vault(read_key_file(load(config).keys.file)).intake_key.hex())  # noqa: T201 - the answer itself
 
 
 @keys_app.command(name="api")

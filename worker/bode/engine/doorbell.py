@@ -1,4 +1,4 @@
-"""The doorbell: dramatiq carries only the names of lanes that have work, and sealed messages for intake by queue.
+"""The doorbell: dramatiq carries only the names of lanes that have work.
 
 The database is the truth: a ring that is lost, late or doubled changes nothing, and the sweeper rings again. There are
 no delays and no retries in the broker.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from concurrent.futures import CancelledError
 from typing import Any
 
 import dramatiq
@@ -18,7 +17,7 @@ import structlog
 from dramatiq.broker import Broker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
-from dramatiq.errors import BrokerConnectionError, DecodeError, Retry
+from dramatiq.errors import BrokerConnectionError, DecodeError
 from prometheus_client import Counter
 
 log = structlog.get_logger()
@@ -29,31 +28,10 @@ RINGS_FAILED = Counter(
 )
 
 LANES_QUEUE = "bode-lanes"
-INTAKE_QUEUE = "bode-intake"
 _MOST_RINGS = 16
 """Rings sent for one lane at a time: enough to wake every worker; each passes the bell on while there is more."""
 _MOST_UNHEARD = 1000
 """Rings that may wait in the broker: while nobody hears them (no worker runs), the sweeper adds no more."""
-
-
-class _Dead(Retry):
-    """A message cannot be taken in. Of all errors dramatiq logs this one without the whole message and a traceback."""
-
-
-class _DeadLetters(dramatiq.Middleware):
-    """Keeps a message that could not be taken in among the broker's dead letters; without this it would be gone."""
-
-    def after_process_message(
-        self,
-        broker: Broker,
-        message: dramatiq.MessageProxy,
-        *,
-        result: Any | None = None,
-        exception: BaseException | None = None,
-    ) -> None:
-        del broker, result
-        if exception is not None and message.queue_name == INTAKE_QUEUE:
-            message.fail()
 
 
 class _ReadableOnly(dramatiq.Consumer):
@@ -91,11 +69,11 @@ class _Redis(RedisBroker):
 def build_broker(url: str | None, namespace: str) -> Broker:
     """Make the broker: Redis where there is a URL, otherwise one inside this process."""
     if url is None:
-        return StubBroker(middleware=[_DeadLetters()])
+        return StubBroker(middleware=[])
     return _Redis(  # type: ignore[no-untyped-call]  # dramatiq types its core, not this class
         url=url,
         namespace=namespace,
-        middleware=[_DeadLetters()],
+        middleware=[],
         # Takeover after kill -9 within seconds; maintenance does little, so it can run at nearly every command.
         heartbeat_timeout=10_000,
         maintenance_chance=1_000_000,
@@ -111,14 +89,9 @@ class Doorbell:
         self._chunk = chunk
         self._loop: asyncio.AbstractEventLoop | None = None
         self._drain: Callable[[str], Coroutine[Any, Any, int]] | None = None
-        self._accept: Callable[[str], Coroutine[Any, Any, None]] | None = None
         self._worker: dramatiq.Worker | None = None
-        self._stopping = False
         self._answering: set[asyncio.Task[int]] = set()
         self._lane_actor = dramatiq.actor(broker=broker, actor_name="bode.ring", queue_name=LANES_QUEUE)(self._on_ring)
-        self._intake_actor = dramatiq.actor(broker=broker, actor_name="bode.accept", queue_name=INTAKE_QUEUE)(
-            self._on_message
-        )
 
     async def ring(self, lanes: Mapping[str, int]) -> None:
         """Ring for lanes, given their numbers of ready steps. Never raises: the sweeper makes good what is lost."""
@@ -144,23 +117,16 @@ class Doorbell:
         broker: Any = self._broker  # the two kinds have no way of asking in common
         return int(broker.do_qsize(LANES_QUEUE) if in_redis else broker.queues[LANES_QUEUE].qsize())
 
-    async def start(
-        self,
-        *,
-        drain: Callable[[str], Coroutine[Any, Any, int]],
-        accept: Callable[[str], Coroutine[Any, Any, None]],
-        threads: int,
-    ) -> None:
-        """Answer rings in this process: `drain` works a lane, `accept` takes in a sealed message."""
+    async def start(self, *, drain: Callable[[str], Coroutine[Any, Any, int]], threads: int) -> None:
+        """Answer rings in this process: `drain` works a lane."""
         self._loop = asyncio.get_running_loop()
-        self._drain, self._accept = drain, accept
+        self._drain = drain
         # Idle threads wake every 20 ms instead of every second: a ring is heard at once.
         self._worker = dramatiq.Worker(self._broker, worker_threads=threads, worker_timeout=20)
         await asyncio.to_thread(self._worker.start)
 
     async def stop(self, grace_seconds: float) -> None:
         """Hear no more rings; ones not answered stay in the broker for others."""
-        self._stopping = True
         if self._worker is not None:
             worker, self._worker = self._worker, None
             await asyncio.to_thread(worker.stop, timeout=int(grace_seconds * 1000))
@@ -181,20 +147,3 @@ class Doorbell:
             task = asyncio.ensure_future(self._drain(lane))
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
-
-    def _on_message(self, sealed: str) -> None:
-        """Take a message in; the broker lets go of it when it is stored, and not before."""
-        if self._loop is None or self._accept is None:
-            return
-        work = self._accept(sealed)
-        try:
-            asyncio.run_coroutine_threadsafe(work, self._loop).result()
-        except (CancelledError, RuntimeError) as error:
-            if not self._stopping:
-                raise _Dead(type(error).__name__) from None
-            # This process ends while the message was waiting to be stored: it goes back, for the next to take in.
-            work.close()
-            self._intake_actor.send(sealed)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the message is kept
-            log.error("doorbell.message_is_dead", error=type(error).__name__)
-            raise _Dead(type(error).__name__) from None

@@ -11,21 +11,23 @@ from bode.clock import Clock
 class SenderSideGuard:
     """Counts sender-side refusals per lane in a sliding window, and tells when there are too many."""
 
-    def __init__(self, *, clock: Clock, most: int = 20, window: timedelta = timedelta(minutes=10)) -> None:
-        """Allow `most` refusals in a window; one recipient's filter must not stop a lane, a blocklist must."""
-        self._most = most
+    def __init__(self, *, clock: Clock, window: timedelta = timedelta(minutes=10)) -> None:
+        """Count in a window of this length."""
         self._window = window
         self._clock = clock
         self._seen: dict[str, deque[datetime]] = {}
 
-    def trips(self, lane: str) -> bool:
-        """Count one, and tell whether the lane is to be stopped; after that the count starts anew."""
+    def trips(self, lane: str, most: int) -> bool:
+        """Count one, and tell whether the lane is to be stopped; after that the count starts anew.
+
+        `most` are allowed: one recipient's filter must not stop a lane, a blocklist must.
+        """
         now = self._clock.real()
         seen = self._seen.setdefault(lane, deque())
         seen.append(now)
         while seen and seen[0] < now - self._window:
             seen.popleft()
-        if len(seen) <= self._most:
+        if len(seen) <= most:
             return False
         seen.clear()
         return True

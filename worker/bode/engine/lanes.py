@@ -23,9 +23,11 @@ from bode.domain import events as ev
 from bode.domain.decision import Action, Alarm, AlarmKind
 from bode.engine.calls import Calls, Outcome, Work
 from bode.engine.guard import SenderSideGuard
+from bode.engine.lane_rules import RulesInForce
 from bode.engine.mail_health import Address
 from bode.engine.parts import Parts
 from bode.failpoints import Point, failpoint
+from bode.store import lanes as lane_store
 from bode.store import mail_health, messages, steps
 from bode.store.database import DATABASE_AWAY
 from bode.store.record import Ledger, Ring, Written, lock, read_deliveries, write
@@ -67,6 +69,7 @@ class Lanes:
         self._ring = ring
         self._calls = Calls(parts)
         self._guard = SenderSideGuard(clock=parts.clock)
+        self.rules = RulesInForce(parts)
         self._busy: Tally[str] = Tally()
         self._stopping = False
         self._probing: set[str] = set()
@@ -80,7 +83,10 @@ class Lanes:
         Returns at once when this process works the lane at its limit already: that work goes on and will see the new
         steps, so a lane that is slow never holds the threads that others need.
         """
-        if self._stopping or self._busy[lane] >= self._parts.lane_concurrency or lane not in self._parts.lanes:
+        if lane not in self._parts.lanes:
+            return 0
+        rules = await self.rules.of(lane)
+        if self._stopping or self._busy[lane] >= rules.concurrency:
             return 0
         self._busy[lane] += 1
         self._idle.clear()
@@ -149,15 +155,24 @@ class Lanes:
         return len(leased)
 
     async def _claim(self, lane: str, until: datetime) -> list[Leased]:
+        rules = await self.rules.of(lane)
+        only_before = rules.only_before(self._parts.clock.now())
         async with self._parts.database.write() as connection:
+            limit = self._parts.chunk
+            if rules.per_minute is not None:
+                real = self._parts.clock.real()
+                limit = await lane_store.take(connection, lane, per_minute=rules.per_minute, most=limit, real_now=real)
             leased = await steps.claim(
                 connection,
                 lane=lane,
-                limit=self._parts.chunk,
+                limit=limit,
                 owner=self.owner,
                 lease_until=until,
                 now=self._parts.clock.now(),
+                only_before=only_before,
             )
+            if rules.per_minute is not None:
+                await lane_store.spend(connection, lane, len(leased))
             if not leased:
                 leased = await steps.claim_probe(
                     connection,
@@ -166,6 +181,7 @@ class Lanes:
                     lease_until=until,
                     now=self._parts.clock.now(),
                     real_now=self._parts.clock.real(),
+                    only_before=only_before,
                 )
                 if leased:
                     self._probing.add(lane)
@@ -356,7 +372,9 @@ class Lanes:
     async def _alarm(self, message_id: UUID, alarm: Alarm) -> None:
         ALARMS.labels(alarm.kind, alarm.lane).inc()
         log.warning("alarm.given", kind=alarm.kind, message=str(message_id), lane=alarm.lane, code=alarm.code)
-        if alarm.kind is AlarmKind.SENDER_SIDE and self._guard.trips(alarm.lane):
+        if alarm.kind is not AlarmKind.SENDER_SIDE:
+            return
+        if self._guard.trips(alarm.lane, (await self.rules.of(alarm.lane)).breaker):
             async with self._parts.database.write() as connection:
                 stopped = await steps.stop_lane(
                     connection, alarm.lane, reason="many sender-side refusals", by="bode", now=self._parts.clock.now()

@@ -11,6 +11,7 @@ from bode.compose.letter import LetterComposer
 from bode.compose.notice import NoticeComposer
 from bode.compose.paper import Paper
 from bode.domain.bounces import RuleBook
+from bode.domain.lane_rules import LaneRules
 from bode.domain.policy import Policy
 from bode.engine.mail_health import MailHealth
 from bode.engine.profile_guard import ProfileLimits
@@ -55,6 +56,8 @@ class Parts:
     paper: Paper = field(default_factory=Paper)
     chunk: int = 100
     lane_concurrency: int = 2
+    lane_rules: Mapping[str, LaneRules] = field(default_factory=dict[str, LaneRules])
+    """What the configuration says of lanes, by name; others have the defaults, and `lane_concurrency`."""
     lease_seconds: float = 120.0
     new_id: Callable[[], UUID] = uuid4
     """Makes the ids of calls; a simulation's are the same for the same seed."""

@@ -51,6 +51,7 @@ class Route(StrEnum):
     HTTP = "http"
     QUEUE = "queue"
     COMMAND = "command"
+    ZGW = "zgw"
 
 
 @dataclass(frozen=True, slots=True)

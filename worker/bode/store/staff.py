@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.store import tables
+from bode.store.vault import Vault, VaultError
 
 _SUBJECT = 64
 
@@ -20,10 +21,35 @@ class StaffAct:
     at: datetime
     who: str
     act: str
-    """`lane_stopped`, `lane_started`."""
+    """`lane_stopped`, `lane_started`, `lane_set`, `lane_reset`, `queue_retried`, `queue_dropped`, `zgw_retried` ..."""
     subject: str
-    """What it was done to: the name of a lane."""
-    reason: str | None
+    """What it was done to: a lane, a sender and an entry of its queue, the id of a decision."""
+    reason: str | None = None
+    """In the clear; what people typed is sealed before it is recorded, see `under_seal`."""
+    detail: str | None = None
+    """Old and new values, where it changed some."""
+    sealed: bytes | None = None
+
+
+def under_seal(act: StaffAct, vault: Vault) -> StaffAct:
+    """Seal the reason: what people type can name people (ADR 17)."""
+    if act.reason is None:
+        return act
+    return replace(act, reason=None, sealed=vault.seal_inbound(_bound(act), act.reason.encode()))
+
+
+def opened(act: StaffAct, vault: Vault) -> StaffAct:
+    """Give an act with its reason in the clear; one that cannot be opened (another key) keeps none."""
+    if act.sealed is None:
+        return act
+    try:
+        return replace(act, reason=vault.open_inbound(_bound(act), act.sealed).decode(), sealed=None)
+    except VaultError:
+        return act
+
+
+def _bound(act: StaffAct) -> str:
+    return f"staff act {act.act} {act.subject}"
 
 
 async def record_act(connection: AsyncConnection, act: StaffAct) -> None:
@@ -34,6 +60,8 @@ async def record_act(connection: AsyncConnection, act: StaffAct) -> None:
         "act": act.act,
         "subject": act.subject[:_SUBJECT],
         "reason": act.reason,
+        "detail": act.detail,
+        "sealed": act.sealed,
     }
     await connection.execute(sa.insert(tables.staff_act), [row])
 
@@ -42,8 +70,8 @@ async def read_acts(connection: AsyncConnection, *, most: int) -> list[StaffAct]
     """Read the latest acts, newest first."""
     column = tables.staff_act.c
     rows = await connection.execute(
-        sa.select(column.at, column.who, column.act, column.subject, column.reason)
+        sa.select(column.at, column.who, column.act, column.subject, column.reason, column.detail, column.sealed)
         .order_by(column.id.desc())
         .limit(most)
     )
-    return [StaffAct(row.at, row.who, row.act, row.subject, row.reason) for row in rows]
+    return [StaffAct(row.at, row.who, row.act, row.subject, row.reason, row.detail, row.sealed) for row in rows]

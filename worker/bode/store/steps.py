@@ -55,13 +55,23 @@ def row_of(step: Step, message_id: UUID, now: datetime) -> dict[str, object]:
 
 
 async def claim(
-    connection: AsyncConnection, *, lane: str, limit: int, owner: str, lease_until: datetime, now: datetime
+    connection: AsyncConnection,
+    *,
+    lane: str,
+    limit: int,
+    owner: str,
+    lease_until: datetime,
+    now: datetime,
+    only_before: datetime | None = None,
 ) -> list[Leased]:
-    """Take the most urgent ready steps of a lane, none when it is stopped. Steps of one earlier call come together."""
+    """Take the most urgent ready steps of a lane, none when it is stopped. Steps of one earlier call come together.
+
+    `only_before`: only steps whose deadline is before this moment, as in the lane's quiet hours.
+    """
     stopped = sa.select(tables.lane.c.name).where(tables.lane.c.name == lane, tables.lane.c.stopped_at.is_not(None))
     chosen = (
         sa.select(_step.id)
-        .where(_step.lane == lane, _step.state == _READY, ~sa.exists(stopped))
+        .where(_step.lane == lane, _step.state == _READY, ~sa.exists(stopped), *_urgent(only_before))
         .order_by(_step.deadline_at, _step.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -80,11 +90,22 @@ async def claim(
     return leased
 
 
+def _urgent(only_before: datetime | None) -> list[sa.ColumnElement[bool]]:
+    return [_step.deadline_at < only_before] if only_before is not None else []
+
+
 _FIRST_PROBE_SECONDS, _LAST_PROBE_SECONDS, _PROBES = 60, 4 * 3600, 3
 
 
 async def claim_probe(
-    connection: AsyncConnection, *, lane: str, owner: str, lease_until: datetime, now: datetime, real_now: datetime
+    connection: AsyncConnection,
+    *,
+    lane: str,
+    owner: str,
+    lease_until: datetime,
+    now: datetime,
+    real_now: datetime,
+    only_before: datetime | None = None,
 ) -> list[Leased]:
     """Take a few steps of a stopped lane whose time to be tried has come: one worker at a time."""
     column = tables.lane.c
@@ -97,7 +118,7 @@ async def claim_probe(
         return []
     chosen = (
         sa.select(_step.id)
-        .where(_step.lane == lane, _step.state == _READY)
+        .where(_step.lane == lane, _step.state == _READY, *_urgent(only_before))
         .order_by(_step.deadline_at, _step.id)
         .limit(_PROBES)
         .with_for_update(skip_locked=True)

@@ -309,6 +309,10 @@ lane = sa.Table(
     _column("changed_by", sa.String(64), nullable=True),
     _column("probe_at", UtcDateTime, nullable=True),
     _column("backoff_seconds", sa.Integer, nullable=True),
+    # What was changed of the configured rules while it runs, as JSON; and what is left of its rate, and since when.
+    _column("rules", sa.Text, nullable=True),
+    _column("allowance", sa.Float, nullable=True),
+    _column("allowance_at", UtcDateTime, nullable=True),
 )
 
 # What people did that is about no message, as stopping a lane; about a message it is an event staff.action. Triggers
@@ -321,7 +325,9 @@ staff_act = sa.Table(
     _column("who", sa.String(64)),
     _column("act", sa.String(24)),
     _column("subject", sa.String(64)),
-    _column("reason", sa.String(200), nullable=True),
+    _column("reason", sa.String(200), nullable=True),  # in the clear: of acts before reasons were sealed
+    _column("detail", sa.Text, nullable=True),
+    _column("sealed", sa.LargeBinary, nullable=True),
     sqlite_autoincrement=True,
 )
 
@@ -454,4 +460,27 @@ repeat_key = sa.Table(
     _column("location", sa.String(64), nullable=True),
     _column("answer", sa.Text, nullable=True),
     _column("at", UtcDateTime, index=True),
+)
+
+# ---- decisions in a zaaksysteem's registers: see `bode.store.zgw` ----------------------------------------------------
+
+zgw_decision = sa.Table(
+    "zgw_decision",
+    metadata,
+    sa.Column("id", _big_id, primary_key=True, autoincrement=True),
+    _column("source", sa.String(32)),
+    _column("url", sa.String(1000)),
+    _column("state", sa.String(8)),
+    _column("attempt", sa.Integer),
+    _column("since", UtcDateTime),
+    _column("due_at", UtcDateTime),
+    _column("answer", sa.String(80), nullable=True),
+    _column("late", sa.Boolean),
+    _column("message_id", sa.Uuid, nullable=True, index=True),
+    _column("sent_at", UtcDateTime, nullable=True),
+    _column("told", sa.Text, nullable=True),
+    sa.UniqueConstraint("source", "url"),
+    sa.CheckConstraint("state IN ('new', 'waiting', 'refused', 'accepted', 'writing', 'written')", name="state"),
+    sa.Index("ix_zgw_decision_due", "state", "due_at"),
+    sqlite_autoincrement=True,
 )

@@ -58,7 +58,7 @@ class Vault:
         self._inbound = AESGCM(_derive(secret, b"bode inbound"))
         self._lookup = _derive(secret, b"bode lookup")
         self._return_path = _derive(secret, b"bode return path")
-        self.intake_key = _derive(secret, b"bode intake queue")
+        self.intake_seed = _derive(secret, b"bode intake queue 1") + _derive(secret, b"bode intake queue 2")
         self.key_id = sha256(b"bode key id" + secret).hexdigest()[:16]
 
     def new_key(self, message_id: UUID) -> MessageKey:

@@ -20,7 +20,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from bode.engine.inbound import Raw
 from bode.engine.routes.imap_mailbox import ImapAccount, ImapMailbox, Lost, Refused
 from bode.engine.routes.keeping import APART, TROUBLE, IsOurs, Kept, Store, keep, raw_mail, recipient_of
-from bode.engine.routes.oauth import AccessTokens
+from bode_adapters.oauth import AccessTokens
 
 log = structlog.get_logger()
 

@@ -19,7 +19,7 @@ import imapclient  # type: ignore[import-untyped]  # it ships no types; what com
 from imapclient.exceptions import IMAPClientAbortError, IMAPClientError  # type: ignore[import-untyped]
 
 from bode.engine.routes.loopback import is_loopback
-from bode.engine.routes.oauth import AccessTokens, NoToken, OAuthClient
+from bode_adapters.oauth import AccessTokens, NoToken, OAuthClient, initial_response
 
 _WINDOW: Final = 20_000
 """Mails asked about in one search: the answer is one line, and a line has a longest length."""
@@ -122,7 +122,6 @@ class ImapMailbox:
 
     def _present(self, client: Any, tokens: AccessTokens) -> None:
         """Log in with an access token: OAUTHBEARER (RFC 7628) where the server has it, else XOAUTH2 (Microsoft's)."""
-        user = self._account.user
         standard = bool(client.has_capability("AUTH=OAUTHBEARER"))
         if not standard and not client.has_capability("AUTH=XOAUTH2"):
             raise Lost("oauth_not_offered")
@@ -130,8 +129,7 @@ class ImapMailbox:
             token = tokens.give()
         except NoToken as error:
             raise Lost(str(error)) from error
-        escaped = user.replace("=", "=3D").replace(",", "=2C")
-        first = f"n,a={escaped},\1auth=Bearer {token}\1\1" if standard else f"user={user}\1auth=Bearer {token}\1\1"
+        first = initial_response(self._account.user, token, standard=standard)
         # A server that refuses says why in a challenge, and says NO after the client's empty answer to that.
         answers = iter([first])
 

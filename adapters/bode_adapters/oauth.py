@@ -1,4 +1,4 @@
-"""Access tokens for a mailbox that takes no passwords (OAuth 2.0, RFC 6749): Microsoft 365 and Google, among others.
+"""Access tokens for mail servers that take no passwords (OAuth 2.0, RFC 6749): Microsoft 365 and Google, among others.
 
 With a refresh token that is the grant; without one Bode is itself the client (client credentials), which is what
 Microsoft has for programs: the scope is then `https://outlook.office365.com/.default`. Calls block, and belong in a
@@ -7,6 +7,7 @@ thread.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Callable
@@ -19,12 +20,14 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
-from bode.engine.routes.loopback import is_loopback
+from bode_adapters.connection import is_loopback
 
 _BEFORE_THE_END_SECONDS: Final = 60.0
 """A token is renewed so long before it expires, so that it does not expire on its way."""
 _LIFETIME_SECONDS: Final = 300.0
 """Taken when the server does not tell how long a token is good (RFC 6749 section 5.1 only recommends it)."""
+_PASSES: Final = frozenset({"server_error", "temporarily_unavailable", "429"})
+"""Refusals of an endpoint that has trouble of its own; a status of 5xx is one, too."""
 _LONGEST_ANSWER: Final = 100_000
 _ERROR: Final = re.compile(r"[a-z_]{1,40}")
 _BEARER: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
@@ -33,6 +36,12 @@ _BEARER: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
 class NoToken(Exception):  # noqa: N818 - what happened, as the caller says it
     """There is no access token now; the text says why in a word, never a secret."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the endpoint said no: an id, a secret or a right of ours is wrong, and waiting does not help."""
+        kind, _, word = str(self).partition(":")
+        return kind == "token_refused" and word not in _PASSES and not word.startswith("5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +85,10 @@ class AccessTokens:
             self._token, self._until = self._ask()
         return self._token
 
-    def forget(self) -> None:
-        """Ask for another the next time: the mailbox did not take this one."""
-        self._token = ""
+    def forget(self, token: str = "") -> None:
+        """Ask for another the next time: the server did not take this one (the last one, when it is not named)."""
+        if token in ("", self._token):
+            self._token = ""
 
     def _ask(self) -> tuple[str, float]:
         client = self._client
@@ -131,3 +141,25 @@ class AccessTokens:
             return answer.status_code, msgspec.json.decode(content, type=dict[str, Any])
         except msgspec.DecodeError:
             return answer.status_code, {}
+
+
+class SharedTokens:
+    """The same for many tasks of one event loop: a token is asked for once, whoever needs it first."""
+
+    def __init__(self, tokens: AccessTokens) -> None:
+        """Take the tokens."""
+        self._tokens = tokens
+        self._alone = asyncio.Lock()
+
+    async def give(self, *, instead_of: str = "") -> str:
+        """Give a token, another than the one that was not taken. Raises `NoToken`."""
+        async with self._alone:
+            if instead_of:
+                self._tokens.forget(instead_of)
+            return await asyncio.to_thread(self._tokens.give)
+
+
+def initial_response(user: str, token: str, *, standard: bool) -> str:
+    """Give what a client says first: OAUTHBEARER (RFC 7628) where it is standard, else Microsoft's XOAUTH2."""
+    escaped = user.replace("=", "=3D").replace(",", "=2C")
+    return f"n,a={escaped},\1auth=Bearer {token}\1\1" if standard else f"user={user}\1auth=Bearer {token}\1\1"

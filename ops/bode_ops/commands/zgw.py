@@ -1,0 +1,104 @@
+"""`bode zgw`: decisions of a zaaksysteem that wait for something, and what a person can do about them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.table import Table
+
+from bode.store import zgw
+from bode.store.staff import StaffAct, record_act, under_seal
+from bode.store.zgw import Decision, State
+from bode_adapters.zgw import RegisterAwayError, RegisterRefusedError
+from bode_ops.assembly import Application
+from bode_ops.commands.base import (
+    AwayError,
+    By,
+    Config,
+    Reason,
+    UsageError,
+    a_reason,
+    console,
+    me,
+    with_application,
+)
+
+zgw_app = App(name="zgw", help="Decisions of a zaaksysteem (ZGW): what waits, and why.")
+
+_Besluit = Annotated[str, Parameter(help="Its address, or the id at the end of that.")]
+_OPEN = (State.NEW, State.WAITING, State.REFUSED, State.WRITING)
+
+
+@zgw_app.command(name="list")
+def zgw_list(
+    *,
+    everything: Annotated[bool, Parameter(name="--all", help="Those that wait for nothing, too.")] = False,
+    most: Annotated[int, Parameter(help="How many, what waits longest first.")] = 100,
+    config: Config = None,
+) -> None:
+    """List the decisions that are not done: to be fetched, waiting, refused, or to be written back; and why."""
+
+    async def work(application: Application) -> list[Decision]:
+        async with application.database.read() as connection:
+            return await zgw.read(connection, states=tuple(State) if everything else _OPEN, limit=most)
+
+    table = Table("source", "decision", "state", "since", "why")
+    for one in with_application(config, work):
+        why = f"{one.answer} document_na_verzending".strip() if one.late else one.answer
+        table.add_row(one.source, one.url.rpartition("/")[2], one.state, f"{one.since:%Y-%m-%d %H:%M}Z", why)
+    console.print(table if table.row_count else "nothing")
+
+
+@zgw_app.command(name="retry")
+def zgw_retry(besluit: _Besluit, /, *, reason: Reason, by: By | None = None, config: Config = None) -> None:
+    """Look at a decision again now, after the cause was mended; or write back again now."""
+    why = a_reason(reason)
+
+    async def work(application: Application) -> int:
+        async with application.database.write() as connection:
+            now = application.clock.now()
+            found = await zgw.retry(connection, besluit, now)
+            if found:
+                act = StaffAct(now, by or me(), "zgw_retried", besluit.rpartition("/")[2], why)
+                await record_act(connection, under_seal(act, application.parts.vault))
+            return found
+
+    if not with_application(config, work):
+        raise UsageError(f"no decision {besluit!r} waits for anything: see 'bode zgw list'")
+    console.print(f"{besluit}: looked at again", markup=False)
+
+
+@zgw_app.command(name="seen")
+def zgw_seen(besluit: _Besluit, /, *, reason: Reason, by: By | None = None, config: Config = None) -> None:
+    """Record that a person dealt with a document that was linked to a decision after it was sent."""
+    why = a_reason(reason)
+
+    async def work(application: Application) -> int:
+        async with application.database.write() as connection:
+            found = await zgw.seen(connection, besluit)
+            if found:
+                now = application.clock.now()
+                act = StaffAct(now, by or me(), "zgw_seen", besluit.rpartition("/")[2], why)
+                await record_act(connection, under_seal(act, application.parts.vault))
+            return found
+
+    if not with_application(config, work):
+        raise UsageError(f"no document came late for decision {besluit!r}: see 'bode zgw list'")
+    console.print(f"{besluit}: seen", markup=False)
+
+
+@zgw_app.command(name="reconcile")
+def zgw_reconcile(source: str, /, *, config: Config = None) -> None:
+    """Look through the registers now for decisions that no notification told of."""
+
+    async def work(application: Application) -> int:
+        if source not in application.settings.zgw:
+            raise UsageError(f"there is no zaaksysteem {source!r}: [zgw.NAME] in the configuration names them")
+        try:
+            async with application.zgw.opened():
+                return await application.zgw.reconcile(source)
+        except (RegisterAwayError, RegisterRefusedError) as error:
+            raise AwayError(f"the registers of {source} cannot be read: {error.code}") from None
+
+    console.print(f"{with_application(config, work)} decisions found", markup=False)

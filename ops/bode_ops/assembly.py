@@ -144,7 +144,8 @@ def build(settings: Settings) -> Application:
         box_urls={name: channel.url for name, channel in settings.channels.items()},
         chunk=settings.engine.chunk,
         lane_concurrency=settings.engine.lane_concurrency,
-        lease_seconds=settings.engine.lease_seconds,
+        hold_seconds=settings.engine.hold_seconds,
+        heartbeat_seconds=settings.engine.heartbeat_seconds,
     )
     doorbell = Doorbell(build_broker(settings.broker.url, settings.broker.namespace), chunk=parts.chunk)
     lanes = Lanes(parts, doorbell.ring)
@@ -215,7 +216,9 @@ def build_database(settings: Settings) -> Database:
     path = make_url(url).database
     if url.startswith("sqlite") and path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return Database(url, pool_size=settings.database.pool_size)
+    return Database(
+        url, pool_size=settings.database.pool_size, transaction_seconds=settings.database.transaction_seconds
+    )
 
 
 def build_checkpoints(settings: EvidenceSettings, database: Database, clock: Clock) -> Checkpoints:

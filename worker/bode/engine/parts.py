@@ -55,9 +55,17 @@ class Parts:
     paper: Paper = field(default_factory=Paper)
     chunk: int = 100
     lane_concurrency: int = 2
-    lease_seconds: float = 120.0
+    hold_seconds: float = 120.0
+    """The longest that a chunk may be in hand, whatever it waits for."""
+    heartbeat_seconds: float = 4.0
+    """How often the leases of a chunk in hand are renewed."""
     new_id: Callable[[], UUID] = uuid4
     """Makes the ids of calls; a simulation's are the same for the same seed."""
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long a chunk is a worker's without a word of it: two heartbeats may be missed, the third may not."""
+        return min(3 * self.heartbeat_seconds, self.hold_seconds)
 
     @property
     def lanes(self) -> tuple[str, ...]:

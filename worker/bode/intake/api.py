@@ -27,7 +27,6 @@ from litestar.response import Stream
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Send
-from sqlalchemy.exc import OperationalError
 
 from bode.domain.message import Nature
 from bode.domain.terms import utc
@@ -36,6 +35,7 @@ from bode.intake.accept import Caller, Intake, Route
 from bode.intake.body import AnnuleringIn, BerichtIn, read_reason
 from bode.intake.faults import Fault, Refused
 from bode.intake.status import StatusReader
+from bode.store.database import DATABASE_AWAY
 
 log = structlog.get_logger()
 
@@ -92,8 +92,9 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
 def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer our own defect: the sender may repeat the same request safely. The log names the error's type only."""
     template: str = dict[str, Any](request.scope).get("path_template", "")
-    if isinstance(error, OperationalError):
-        log.error("api.database_away", path_template=template, error=type(error.orig).__name__)
+    if isinstance(error, DATABASE_AWAY):
+        cause = getattr(error, "orig", None) or error
+        log.error("api.database_away", path_template=template, error=type(cause).__name__)
         text = "Het bericht kan nu niet worden opgeslagen. Stuur hetzelfde later nog eens: dat is veilig."
         return problem(503, "Even niet beschikbaar", text, headers={"Retry-After": "30"})
     log.error("api.defect", path_template=template, error=type(error).__name__)

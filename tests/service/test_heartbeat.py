@@ -45,7 +45,7 @@ async def test_a_chunk_in_hand_outlives_its_first_lease(pair, until):
     await until(leased)
     (before,) = await leases(second)
     for _ in range(3):
-        first.clock.move(seconds=0.7)  # more than half a lease
+        first.clock.move(seconds=0.5)
         until_now = first.clock.real() + timedelta(seconds=first.parts.lease_seconds)
 
         async def renewed(until_now=until_now):

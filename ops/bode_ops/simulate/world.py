@@ -80,6 +80,7 @@ _NEVER = ORIGIN + timedelta(days=100_000)
 _ALONE = 8
 """Batches up to this size come in a message at a time, through the whole of intake; longer ones in bulk."""
 _CLIENT_WAIT = timedelta(minutes=5)
+_RING = timedelta(seconds=0.2)
 _CALL_SECONDS = (0.05, 0.3, 2.0)
 
 
@@ -256,6 +257,7 @@ class World:
         self._names = 0
         self._next_reading, self._next_people = ORIGIN, ORIGIN + timedelta(hours=5)
         self._pending = 0
+        self._ringing: set[str] = set()
         self._visits: Counter[UUID] = Counter()
         self.grid = timedelta(minutes=30)
         """How far apart sweeps are at least; in life a second, which a month has too many of."""
@@ -401,13 +403,18 @@ class World:
         await process.clock.agree(self.database.time)
 
     async def ring(self, lanes: Mapping[str, int]) -> None:
-        """Carry a ring to a process; some get lost, as in a broker that is wiped."""
+        """Carry a ring to a process, which takes a moment; some get lost, as in a broker that is wiped."""
         for lane in lanes:
-            alive = [process for process in self.processes if process.alive]
             lost = Fault.DUPLICATES in self.options.faults and self._random.random() < 0.01
-            if alive and not lost:
-                process = self._random.choice(alive)
-                process.start(process.lanes.drain(lane))
+            if not lost and lane not in self._ringing:
+                self._ringing.add(lane)
+                self.later(_RING, partial(self._rung, lane))
+
+    def _rung(self, lane: str) -> None:
+        self._ringing.discard(lane)
+        process = self._anybody()
+        if process is not None:
+            process.start(process.lanes.drain(lane))
 
     async def struck(self, point: Point) -> None:
         """Be called at every failpoint of every process."""

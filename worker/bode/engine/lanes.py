@@ -148,7 +148,7 @@ class Lanes:
 
     async def _carry_out(self, lane: str, leased: Sequence[Leased], hold: Hold) -> int:
         await failpoint(Point.AFTER_CLAIM)
-        if len(leased) == self._parts.chunk:
+        if len(leased) == self._parts.in_hand(lane):
             # Others may help: pass the bell on.
             await self._ring({lane: len(leased)})
         started = time.perf_counter()
@@ -186,7 +186,7 @@ class Lanes:
             leased = await steps.claim(
                 connection,
                 lane=lane,
-                limit=1 if self._unrecorded else self._parts.chunk,
+                limit=1 if self._unrecorded else self._parts.in_hand(lane),
                 owner=self.owner,
                 lease_until=until,
                 now=self._parts.clock.now(),

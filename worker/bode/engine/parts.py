@@ -73,6 +73,19 @@ class Parts:
         own = (self.policy.notice_lane, self.policy.print_lane)
         return (*self.boxes, *own, *((self.policy.profile_lane,) if self.profile is not None else ()))
 
+    def in_hand(self, lane: str) -> int:
+        """Give how many steps of this lane a worker takes at a time.
+
+        Where an unknown outcome can only be shown to a person, no more than are sent side by side: a worker that dies
+        leaves as many in doubt as it had connections, and not a chunk.
+        """
+        if lane not in self.boxes:
+            return self.chunk
+        able = self.boxes[lane].capabilities
+        if able.repeat_is_recognised or able.can_lookup or able.at_once is None:
+            return self.chunk
+        return min(self.chunk, max(1, able.at_once // self.lane_concurrency))
+
     def bulk(self, lane: str) -> int:
         """Give how many items one call in this lane may hold."""
         if lane in self.boxes:

@@ -3,8 +3,8 @@
     make torture ARGS="--runs 300 --seed 1"
     make torture ARGS="--only 'redis: FLUSHALL' --runs 5"
 
-Two places of their own (a PostgreSQL, a Redis, runs one after another) work side by side. Exits with 1 when a promise
-was broken; the folder of that run is kept, with the logs of its processes, and named.
+Two places of their own (a PostgreSQL, a Redis, runs one after another) work side by side; ten runs share a database, whose
+evidence is audited at their end. Exits with 1 when a promise was broken; the folder with the logs is kept then, and named.
 """
 
 from __future__ import annotations
@@ -12,18 +12,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import selectors
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tests.torture.faults import FAULTS, Fault
 from tests.torture.ground import Ground
-from tests.torture.run import Result, as_line, run
+from tests.torture.run import Play, Result, Stage
 
-MESSAGES = 24
+MESSAGES = 20
+RUNS_A_STAGE = 10
 
 
 def planned(runs: int, seed: int, only: str) -> list[tuple[int, Fault]]:
@@ -33,18 +37,30 @@ def planned(runs: int, seed: int, only: str) -> list[tuple[int, Fault]]:
 
 
 def work(options: argparse.Namespace) -> None:
-    """Make the runs of one place, and print a line of JSON for each."""
+    """Make the runs of one place, and print a line of JSON for each, and for each stage what its audit found wrong."""
     folder = Path(tempfile.mkdtemp(prefix="bode-torture-"))
+    mine = planned(options.runs, options.seed, options.only)[options.place :: options.places]
     ground = Ground(folder)
     try:
-        for number, (seed, fault) in enumerate(planned(options.runs, options.seed, options.only)):
-            if number % options.places == options.place:
-                result = run(ground, number, fault, seed, options.messages)
-                line = as_line(result) | {"folder": "" if result.is_good else str(folder / f"run-{number}")}
-                sys.stdout.write(json.dumps(line) + "\n")
-                sys.stdout.flush()
+        for number, first in enumerate(range(0, len(mine), RUNS_A_STAGE)):
+            stage, good = Stage(ground, number), False
+            try:
+                results = []
+                for seed, fault in mine[first : first + RUNS_A_STAGE]:
+                    results.append(Play(stage, fault, seed, options.messages).run())
+                    _say({"result": asdict(results[-1])})
+                audit = stage.audit()
+                good = not audit and all(one.is_good for one in results)
+                _say({"audit": audit, "folder": "" if good else str(stage.folder)})
+            finally:
+                stage.close(keep=not good)
     finally:
         ground.remove()
+
+
+def _say(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
 
 
 def table(results: Iterable[Result]) -> str:
@@ -99,29 +115,31 @@ def main() -> None:
         )
         for place in range(options.places)
     ]
+    audits = 0
     for line in _lines(places):
         told = json.loads(line)
-        folder = told.pop("folder")
-        result = Result(**told)
-        results.append(result)
-        if not result.is_good:
-            bad += 1
-            sys.stdout.write(f"BROKEN {result.fault}, seed {result.seed}: {told}\n  see {folder}\n")
-            sys.stdout.flush()
+        if "result" in told:
+            result = Result(**told["result"])
+            results.append(result)
+            if not result.is_good:
+                bad += 1
+                sys.stdout.write(f"BROKEN: {result}\n")
+        elif told["folder"]:
+            audits += bool(told["audit"])
+            sys.stdout.write(f"the processes of that: {told['folder']}; audit: {told['audit'] or 'clean'}\n")
+        sys.stdout.flush()
     codes = [place.wait() for place in places]
     sys.stdout.write(table(results) + "\n")
     sys.stdout.write(
         f"{len(results)} runs in {time.monotonic() - began:.0f} s: "
-        + (f"{bad} broke a promise\n" if bad else "every promise kept\n")
+        + (f"{bad} broke a promise, {audits} audits found fault\n" if bad or audits else "every promise kept\n")
     )
-    if bad or any(codes) or len(results) != options.runs:
+    if bad or audits or any(codes) or len(results) != options.runs:
         raise SystemExit(1)
 
 
 def _lines(places: list[subprocess.Popen[str]]) -> Iterable[str]:
     """Give the lines of all places as they come."""
-    import selectors
-
     with selectors.DefaultSelector() as waiting:
         for place in places:
             assert place.stdout is not None

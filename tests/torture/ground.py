@@ -8,10 +8,10 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 from tests.service.conftest import Postgres, RedisServer
 
@@ -64,12 +64,12 @@ async def _upgrade(url: str) -> None:
     await database.close()
 
 
-def wait_for(holds: Any, seconds: float, what: str) -> None:
+def wait_for(holds: Callable[[], bool], seconds: float, what: str, *, every: float = 0.1) -> None:
     end = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > end:
             raise TimeoutError(f"waited {seconds:.0f} s for {what}")
-        time.sleep(0.02)
+        time.sleep(every)
 
 
 def start(log: Path, *words: str, armed: str = "", seed: int = 0) -> BaseProcess:

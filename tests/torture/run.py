@@ -10,9 +10,9 @@ import signal
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -27,7 +27,7 @@ from tests.torture import outside
 from tests.torture.faults import Befalls, Fault
 from tests.torture.ground import Ground, end, processes, start, wait_for
 
-from bode.domain.parts import AttentionReason, Delivery, DeliveryState, PlacementState
+from bode.domain.parts import AttentionReason, Delivery, DeliveryState, PlacementState, letter_id
 from bode.failpoints import Act
 from bode.store import tables
 from bode.store.database import Database
@@ -37,7 +37,7 @@ from bode_ops.demo.processes import free_port
 SPEED = 3600
 """The clock that counts runs an hour a second: waits of the rules are waits of seconds. Leases are not about it."""
 CONNECTIONS = 4
-HEARTBEAT, HOLD = 0.3, 1.5
+HEARTBEAT, HOLD = 0.5, 3.0
 LASTS = 1.0
 """How many seconds a thing goes wrong."""
 LONGEST = 60.0
@@ -67,95 +67,121 @@ class Result:
     """How many connections were open where something went wrong: the most that may be ambiguous."""
     takeover: float = 0.0
     """The longest time between the death of a process and the moment when nothing was in its hands any more."""
-    audit: str = ""
-    """What the audit of all evidence found wrong."""
+    problems: list[str] = field(default_factory=list)
+    """What the print service could not read."""
 
     @property
     def is_good(self) -> bool:
-        broken = (self.lost, self.placed_twice, self.letters_twice, self.unexplained, self.audit)
+        broken = (self.lost, self.placed_twice, self.letters_twice, self.unexplained, self.problems)
         return not any(broken) and self.ambiguous <= self.open_connections
 
 
-def run(ground: Ground, number: int, fault: Fault, seed: int, messages: int) -> Result:
-    """Make one run. The seed decides which messages there are, and which pass of a failpoint strikes."""
-    folder = ground.folder / f"run-{number}"
-    folder.mkdir()
-    ground.redis.client.flushall()
-    made = _Run(ground, folder, number, fault, seed, messages)
-    try:
-        made.play()
-    finally:
-        made.stop()
-    if made.result.is_good:
-        shutil.rmtree(folder)
-    return made.result
+class Stage:
+    """What several runs share, one after another: a database, the other sides, and a process that nothing is done to."""
 
-
-class _Run:
-    def __init__(self, ground: Ground, folder: Path, number: int, fault: Fault, seed: int, messages: int) -> None:
-        self.ground, self.folder, self.fault, self.seed = ground, folder, fault, seed
-        self.random = random.Random(seed)
-        self.result = Result(fault.name, seed, messages)
-        self.bodies = [self._body(number) for number in range(messages)]
-        self.accepted: dict[str, UUID] = {}
-        """Our id of each message that was answered with 202, by its reference."""
+    def __init__(self, ground: Ground, number: int) -> None:
+        self.ground = ground
+        self.folder = ground.folder / f"stage-{number}"
+        self.folder.mkdir()
         self.database = ground.database(number)
+        ground.redis.client.flushall()
         self.ports = [(free_port(), free_port()) for _ in range(2)]
-        self.bode: list[BaseProcess] = []
-        self.outside: BaseProcess | None = None
-        self.pipe: Any = None
-        self.ended = threading.Event()
-        self.started = 0.0
-
-    # ---- the parts -------------------------------------------------------------------------------------------------
-
-    def play(self) -> None:
-        """Start all, hand in, let it go wrong, wait until all is done, and count."""
-        self.started = time.monotonic()
         self.pipe, theirs = processes.Pipe()
         origin = datetime.now(UTC).isoformat()
         bounces = tuple(bounce for _, bounce in self.ports)
-        self.outside = processes.Process(
+        self.outside: BaseProcess = processes.Process(
             target=outside.main, args=(theirs, str(self.folder), origin, SPEED, bounces), daemon=True
         )
         self.outside.start()
         addresses = self.pipe.recv()
         for place in range(2):
-            self._config(place).write_text(self._configuration(addresses, origin, place))
-            self.bode.append(self._start(place, armed=self.fault.armed if place == 0 else ""))
-        # The armed one can fail at its first step: it need not listen.
-        wait_for(lambda: self._listens(1), 30, "a process to listen")
-        watching = threading.Thread(target=self._watch)
-        befalling = threading.Thread(target=self._befall)
-        watching.start()
-        befalling.start()
-        with ThreadPoolExecutor(6) as senders:
-            list(senders.map(self._hand_in, self.bodies))
-        befalling.join()
-        watching.join()
-        with suppress(TimeoutError):
-            wait_for(self._is_done, max(5.0, LONGEST - (time.monotonic() - self.started)), "all messages to be done")
-        self._count()
-        self.result.seconds = round(time.monotonic() - self.started, 1)
+            self.config(place).write_text(_configuration(self, addresses, origin, place))
+        self.clean = self.start(1)
+        wait_for(lambda: self.listens(1), 60, "a process to listen")
 
-    def stop(self) -> None:
-        """Stop all that runs."""
-        self.ended.set()
-        for process in self.bode:
-            end(process, 6)
-        if self.outside is not None:
-            self.outside.kill()
-            self.outside.join()
+    def start(self, place: int, *, armed: str = "", seed: int = 0) -> BaseProcess:
+        return start(self.log, "run", "all", "--config", str(self.config(place)), armed=armed, seed=seed)
 
-    def _start(self, place: int, *, armed: str = "") -> BaseProcess:
-        log = self.folder / "bode.log"
-        return start(log, "run", "all", "--config", str(self._config(place)), armed=armed, seed=self.seed)
-
-    def _listens(self, place: int) -> bool:
+    def listens(self, place: int) -> bool:
         try:
-            return httpx.get(f"http://127.0.0.1:{self.ports[place][0]}/readyz", timeout=1).status_code == 200
+            return httpx.get(f"http://127.0.0.1:{self.ports[place][0]}/readyz", timeout=3).status_code == 200
         except httpx.HTTPError:
             return False
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "bode.log"
+
+    def config(self, place: int) -> Path:
+        return self.folder / f"bode-{place}.toml"
+
+    def ask(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.database, autocommit=True) as connection:
+            return connection.execute(statement.encode(), values).fetchall()
+
+    def say(self, word: str, value: object = None) -> Any:
+        self.pipe.send((word, value))
+        return self.pipe.recv()
+
+    def audit(self) -> str:
+        """Have all evidence audited; gives what was found wrong."""
+        log = self.folder / "audit.log"
+        process = start(log, "evidence", "audit", "--details", "--config", str(self.config(1)))
+        process.join(120)
+        if process.exitcode == 0:
+            return ""
+        process.kill()
+        return log.read_text()[-500:] or "the audit did not end"
+
+    def close(self, *, keep: bool) -> None:
+        end(self.clean, 6)
+        self.outside.kill()
+        self.outside.join()
+        if not keep:
+            shutil.rmtree(self.folder)
+
+
+class Play:
+    """One run on a stage. The seed decides which messages there are, and which pass of a failpoint strikes."""
+
+    def __init__(self, stage: Stage, fault: Fault, seed: int, messages: int) -> None:
+        self.stage, self.fault, self.seed = stage, fault, seed
+        self.random = random.Random(seed)
+        self.result = Result(fault.name, seed, messages)
+        self.bodies = [self._body(number) for number in range(messages)]
+        self.accepted: dict[str, UUID] = {}
+        """Our id of each message that was answered with 202, by its reference."""
+        self.suffers: BaseProcess | None = None
+        """The process that things are done to."""
+        self.began = self.last_accepted = time.monotonic()
+
+    def run(self) -> Result:
+        """Start the process that suffers, hand in, let it go wrong, wait until all is done, and count."""
+        logged = self.stage.log.stat().st_size
+        try:
+            self.suffers = self.stage.start(0, armed=self.fault.armed, seed=self.seed)
+            with suppress(TimeoutError):
+                # It may be armed to hang or die at its first step: then it never listens.
+                wait_for(lambda: self.stage.listens(0) or not self._suffers_alive(), 15, "a process to listen")
+            self.began = self.last_accepted = time.monotonic()
+            befalling = threading.Thread(target=self._befall)
+            befalling.start()
+            with ThreadPoolExecutor(6) as senders:
+                handing_in = [senders.submit(self._hand_in, body) for body in self.bodies]
+                self._watch(handing_in)
+            befalling.join()
+            with suppress(TimeoutError):
+                wait_for(self._is_done, LONGEST, "all messages to be done", every=0.3)
+            self._count(logged)
+        finally:
+            self.stage.say("behave")
+            if self.suffers is not None:
+                end(self.suffers, 6)
+        self.result.seconds = round(time.monotonic() - self.began, 1)
+        return self.result
+
+    def _suffers_alive(self) -> bool:
+        return self.suffers is not None and self.suffers.is_alive()
 
     # ---- the messages ----------------------------------------------------------------------------------------------
 
@@ -173,12 +199,13 @@ class _Run:
     def _hand_in(self, body: dict[str, Any]) -> None:
         """Hand a message in as a zaaksysteem does: the same again, until there is an answer."""
         place = 0
-        while time.monotonic() - self.started < LONGEST:
-            url = f"http://127.0.0.1:{self.ports[place][0]}/v1/berichten"
+        while time.monotonic() - self.began < LONGEST:
+            url = f"http://127.0.0.1:{self.stage.ports[place][0]}/v1/berichten"
             with suppress(httpx.HTTPError):
-                answer = httpx.post(url, json=body, timeout=1.5)
+                answer = httpx.post(url, json=body, timeout=3)
                 if answer.status_code == 202:
                     self.accepted[body["kenmerk"]] = UUID(answer.json()["id"])
+                    self.last_accepted = time.monotonic()
                     return
                 assert answer.status_code >= 500, answer.text
             place = 1 - place
@@ -186,22 +213,28 @@ class _Run:
 
     # ---- what goes wrong -------------------------------------------------------------------------------------------
 
-    def _watch(self) -> None:
-        """Start the armed process again when it dies, at most once more armed; after a while it is armed no more."""
-        calm = self.started + 3.5
-        while time.monotonic() < calm and self.fault.armed and self.result.deaths < 2:
-            if not self.bode[0].is_alive():
-                self._count_death(self.bode[0])
-                self.bode[0] = self._start(0, armed=self.fault.armed if self.result.deaths < 2 else "")
-            time.sleep(0.02)
-        if self.fault.armed and self.result.deaths < 2:
-            pid = self.bode[0].pid
-            if not end(self.bode[0], 4):
-                self._count_death(self.bode[0], pid)
-            self.bode[0] = self._start(0)
+    def _watch(self, handing_in: list[Future[None]]) -> None:
+        """See the armed process die or be cut short; when messages were handed in and worked, end it."""
+        again = self.random.random() < 0.3
+        while self.fault.armed:
+            if not self._suffers_alive():
+                self._count_death(self.suffers)
+                if not again:
+                    return
+                again = False
+                self.suffers = self.stage.start(0, armed=self.fault.armed, seed=self.seed + 1)
+            waits = 6.0 if self.fault.act is Act.KILL and self.result.deaths == 0 else 1.5
+            if all(one.done() for one in handing_in) and time.monotonic() > self.last_accepted + waits:
+                break
+            time.sleep(0.05)
+        if self.fault.armed and self.suffers is not None:
+            pid = self.suffers.pid
+            if not end(self.suffers, 4):
+                self._count_death(self.suffers, pid)
 
-    def _count_death(self, process: BaseProcess, pid: int | None = None) -> None:
+    def _count_death(self, process: BaseProcess | None, pid: int | None = None) -> None:
         """Count what was in the hands of a process that died, and how long until it no longer was."""
+        assert process is not None
         died, pid = time.monotonic(), pid or process.pid
         process.join()
         self.result.deaths += 1
@@ -211,16 +244,8 @@ class _Run:
         self.result.takeover = max(self.result.takeover, round(time.monotonic() - died, 2))
 
     def _in_hands_of(self, pid: int | None) -> int:
-        found = self._ask("SELECT count(*) FROM step WHERE state = 'leased' AND owner LIKE %s", f"%:{pid}:%")
+        found = self.stage.ask("SELECT count(*) FROM step WHERE state = 'leased' AND owner LIKE %s", f"%:{pid}:%")
         return int(found[0][0])
-
-    def _ask(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.database, autocommit=True) as connection:
-            return connection.execute(statement.encode(), values).fetchall()
-
-    def _say(self, word: str, value: object = None) -> Any:
-        self.pipe.send((word, value))
-        return self.pipe.recv()
 
     def _befall(self) -> None:
         """Have something befall the parts, while messages come in."""
@@ -229,33 +254,33 @@ class _Run:
         match self.fault.befalls:
             case Befalls.BOX_SILENT:
                 for box in ("mijnoverheid", "mijndomein"):
-                    self._say("box", (box, {"gedrag": "timeout-na-acceptatie", "keer": 3}))
+                    self.stage.say("box", (box, {"gedrag": "timeout-na-acceptatie", "keer": 3}))
                 return
             case Befalls.DROP_AFTER_DOT:
-                self._say("mail", {"dropping": CONNECTIONS})
+                self.stage.say("mail", {"dropping": CONNECTIONS})
                 self.result.open_connections = CONNECTIONS
                 return
             case Befalls.TARPIT:
-                self._say("mail", {"tarpit_seconds": 0.7})
+                self.stage.say("mail", {"tarpit_seconds": 0.7})
                 self.result.open_connections = 2 * CONNECTIONS
                 time.sleep(LASTS * 2)
-                self._say("behave")
+                self.stage.say("behave")
                 return
             case _:
                 wait_for(lambda: len(self.accepted) > len(self.bodies) // 4, 20, "the first messages")
         match self.fault.befalls:
             case Befalls.FLUSHALL:
                 for _ in range(5):
-                    self.ground.redis.client.flushall()
+                    self.stage.ground.redis.client.flushall()
                     time.sleep(LASTS / 5)
             case Befalls.REDIS_STOPPED:
-                self.ground.redis.stop()
+                self.stage.ground.redis.stop()
                 time.sleep(LASTS)
-                self.ground.redis.start()
+                self.stage.ground.redis.start()
             case Befalls.POSTGRESQL_STOPPED:
-                self.ground.stop_postgres_at_once()
+                self.stage.ground.stop_postgres_at_once()
                 time.sleep(LASTS / 2)
-                self.ground.postgres.start()
+                self.stage.ground.postgres.start()
                 # What was being sent when the server was gone for longer than a lease cannot be recorded.
                 self.result.open_connections = 2 * CONNECTIONS
             case Befalls.PAUSED:
@@ -263,7 +288,7 @@ class _Run:
 
     def _pause(self) -> None:
         """Stop a process past its lease, and let it go on."""
-        pid, stopped = self.bode[0].pid, time.monotonic()
+        pid, stopped = self.suffers.pid if self.suffers else None, time.monotonic()
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
         self.result.open_connections = CONNECTIONS
@@ -279,20 +304,22 @@ class _Run:
 
     def _is_done(self) -> bool:
         with suppress(psycopg.Error):
-            busy = self._ask(
+            busy = self.stage.ask(
                 "SELECT (SELECT count(*) FROM delivery WHERE state IN ('scheduled', 'under_way'))"
                 " + (SELECT count(*) FROM step WHERE state IN ('ready', 'leased'))"
                 " + (SELECT count(*) FROM inbound WHERE state = 'new')"
                 " + (SELECT count(*) FROM event_pending)"
             )
-            return busy[0][0] == 0 and self._say("tell")["to_report"] == 0
+            return busy[0][0] == 0 and self.stage.say("tell")["to_report"] == 0
         return False
 
-    def _count(self) -> None:
-        told = self._say("tell")
+    def _count(self, logged: int) -> None:
+        told = self.stage.say("tell")
         deliveries, unknown = asyncio.run(self._deliveries())
         result = self.result
-        log = (self.folder / "bode.log").read_text()
+        with self.stage.log.open("rb") as file:
+            file.seek(logged)
+            log = file.read().decode()
         result.open_connections += CONNECTIONS * sum(
             '"lane": "email"' in line and any(f'"event": "{name}"' in line for name in _CUT_SHORT)
             for line in log.splitlines()
@@ -308,13 +335,14 @@ class _Run:
             self._count_mails(reference, delivery, told, parts)
         refs = {str(message): reference for reference, message in self.accepted.items()}
         for box in ("mijnoverheid", "mijndomein"):
-            result.placed_twice += [f"{box} {refs.get(one, one)}" for one, count in told[box].items() if count > 1]
-        result.letters_twice = [letter for letter, copies in told["letters"].items() if copies > 1]
+            result.placed_twice += [
+                f"{box} {one}" for one, count in told[box].items() if count > 1 and {one, refs.get(one)} & {*refs, *refs.values()}
+            ]
+        mine = {str(letter_id(message, number)) for message in self.accepted.values() for number in range(9)}
+        result.letters_twice = [one for one, copies in told["letters"].items() if copies > 1 and one in mine]
         if len(self.accepted) < len(self.bodies):
             result.lost.append(f"{len(self.bodies) - len(self.accepted)} could not be handed in")
-        if told["problems"]:
-            result.letters_twice += told["problems"]
-        result.audit = self._audit()
+        result.problems = told["problems"]
 
     def _count_mails(
         self, reference: str, delivery: Delivery, told: dict[str, Any], unknown: Counter[str | None]
@@ -348,7 +376,7 @@ class _Run:
         return missing
 
     async def _deliveries(self) -> tuple[dict[UUID, Delivery], list[tuple[UUID, str | None]]]:
-        database = Database(self.database)
+        database = Database(self.stage.database)
         try:
             async with database.read() as connection:
                 found = await read_deliveries(connection, list(self.accepted.values()))
@@ -360,43 +388,30 @@ class _Run:
         finally:
             await database.close()
 
-    def _audit(self) -> str:
-        log = self.folder / "audit.log"
-        process = start(log, "evidence", "audit", "--details", "--config", str(self._config(1)))
-        process.join(60)
-        if process.exitcode == 0:
-            return ""
-        process.kill()
-        return log.read_text()[-500:] or "the audit did not end"
 
-    # ---- configuration ---------------------------------------------------------------------------------------------
-
-    def _config(self, place: int) -> Path:
-        return self.folder / f"bode-{place}.toml"
-
-    def _configuration(self, addresses: dict[str, Any], origin: str, place: int) -> str:
-        api, bounces = self.ports[place]
-        smtp = (
-            f'host = "127.0.0.1"\nport = {addresses["smtp"]}\ntls = "none"\nconnections = {CONNECTIONS}\n'
-            "timeouts = { connect = 0.5, command = 0.5, data = 0.5, final = 0.5 }\n"
-        )
-        box = 'label = "een box"\nurl = "https://box.example.nl"\nceiling = "hoog"\nkind = "box"\n'
-        return f"""
+def _configuration(stage: Stage, addresses: dict[str, Any], origin: str, place: int) -> str:
+    api, bounces = stage.ports[place]
+    smtp = (
+        f'host = "127.0.0.1"\nport = {addresses["smtp"]}\ntls = "none"\nconnections = {CONNECTIONS}\n'
+        "timeouts = { connect = 0.5, command = 0.5, data = 0.5, final = 0.5 }\n"
+    )
+    box = 'label = "een box"\nurl = "https://box.example.nl"\nceiling = "hoog"\nkind = "box"\n'
+    return f"""
 environment = "embedded"
 log_format = "json"
 [database]
-url = "{self.database}"
+url = "{stage.database}"
 transaction_seconds = 1.0
 pool_size = 5
 [broker]
-url = "{self.ground.redis.url}"
+url = "{stage.ground.redis.url}"
 [keys]
-file = "{self.ground.folder / "bode.key"}"
+file = "{stage.ground.folder / "bode.key"}"
 [evidence]
-key_file = "{self.ground.folder / "evidence.key"}"
+key_file = "{stage.ground.folder / "evidence.key"}"
 origin = "torture.example"
-folder = "{self.folder / "evidence"}"
-every_seconds = 0.3
+folder = "{stage.folder / "evidence"}"
+every_seconds = 1
 [clock]
 factor = {SPEED}
 origin = {origin}
@@ -409,9 +424,11 @@ domain = "{RETURN_DOMAIN}"
 chunk = 10
 hold_seconds = {HOLD}
 heartbeat_seconds = {HEARTBEAT}
-sweep_seconds = 0.1
-report_seconds = 0.3
+sweep_seconds = 0.25
+report_seconds = 0.5
 grace_seconds = 1.5
+[policy]
+read_polls = ["30d"]
 [channels.mijnoverheid]
 adapter = "mijnoverheid"
 primary = true
@@ -437,7 +454,7 @@ adapter = "smtp-notifier"
 {smtp}[print]
 adapter = "print-folder"
 [print.settings]
-folder = "{self.folder / "print"}"
+folder = "{stage.folder / "print"}"
 [organisations.00000001999000010000]
 name = "Gemeente Maasveld"
 email = "noreply@maasveld.example.nl"
@@ -449,10 +466,3 @@ box_types = {{ mijnoverheid = "MVBESLUI" }}
 
 _CUT_SHORT = ("lane.failed", "lane.not_recorded", "call.raised", "call.overstayed", "step.cannot_be_recorded")
 """What the log says when a chunk was cut short where it was, with the connections it had."""
-
-
-def as_line(result: Result) -> dict[str, Any]:
-    return asdict(result)
-
-
-__all__ = ["Act", "Result", "as_line", "run"]

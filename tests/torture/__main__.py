@@ -3,8 +3,8 @@
     make torture ARGS="--runs 300 --seed 1"
     make torture ARGS="--only 'redis: FLUSHALL' --runs 5"
 
-Two places of their own (a PostgreSQL, a Redis, runs one after another) work side by side; ten runs share a database, whose
-evidence is audited at their end. Exits with 1 when a promise was broken; the folder with the logs is kept then, and named.
+Two places of their own (a PostgreSQL, a Redis, runs one after another) work side by side; ten runs share a database,
+whose evidence is audited at their end. Exits with 1 when a promise was broken; the logs are kept then, and named.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 
 from tests.torture.faults import FAULTS, Fault
 from tests.torture.ground import Ground
-from tests.torture.run import Play, Result, Stage
+from tests.torture.run import HEARTBEAT, HOLD, Play, Result, Stage
 
 MESSAGES = 20
 RUNS_A_STAGE = 10
@@ -43,7 +43,7 @@ def work(options: argparse.Namespace) -> None:
     ground = Ground(folder)
     try:
         for number, first in enumerate(range(0, len(mine), RUNS_A_STAGE)):
-            stage, good = Stage(ground, number), False
+            stage, good = Stage(ground, number, heartbeat=options.heartbeat, hold=options.hold), False
             try:
                 results = []
                 for seed, fault in mine[first : first + RUNS_A_STAGE]:
@@ -70,8 +70,10 @@ def table(results: Iterable[Result]) -> str:
         rows.setdefault(result.fault, []).append(result)
     order = {fault.name: number for number, fault in enumerate(FAULTS)}
     lines = [
-        "| fault | runs | messages | deaths | lost | placed twice | letters twice | notices twice | found out "
-        "| ambiguous (most) | takeover, s |",
+        (
+            "| fault | runs | messages | deaths | lost | placed twice | letters twice | notices twice | found out "
+            "| ambiguous (most) | takeover, s |"
+        ),
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     found = sorted(rows.items(), key=lambda row: order[row[0]])
@@ -100,6 +102,8 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=MESSAGES, help="in each run")
     parser.add_argument("--only", default="", help="the faults whose name holds this")
     parser.add_argument("--places", type=int, default=2, help="how many runs at a time")
+    parser.add_argument("--heartbeat", type=float, default=HEARTBEAT, help="seconds between two heartbeats")
+    parser.add_argument("--hold", type=float, default=HOLD, help="the most seconds that a chunk is in hand")
     parser.add_argument("--place", type=int, default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.place is not None:

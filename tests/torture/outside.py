@@ -1,4 +1,4 @@
-"""The other sides of one run, in a process of their own: two boxes, a mail server and a print service that keep count."""
+"""The other sides, in a process of their own: two boxes, a mail server and a print service that keep count."""
 
 from __future__ import annotations
 
@@ -109,9 +109,12 @@ class MailServer(MockMailServer):
 def _told(boxes: dict[str, Any], mail: MailServer, printer: MockPrintService) -> dict[str, Any]:
     overheid = boxes["mijnoverheid"].state.mock.box
     overheid.advance()
+    stored: Counter[str] = Counter()
+    for one in boxes["mijndomein"].state.mock.placements():
+        stored[one.id] += one.count
     return {
         "mijnoverheid": {one.id: one.count for one in overheid.placements.values()},
-        "mijndomein": dict(Counter(one.id for one in boxes["mijndomein"].state.mock.placements() for _ in range(one.count))),
+        "mijndomein": dict(stored),
         "mails": dict(Counter(_of(one) for one in mail.accepted)),
         "letters": {str(letter): copies for letter, copies in printer.copies.items()},
         "problems": [*printer.problems],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import shutil
@@ -38,6 +39,7 @@ SPEED = 3600
 """The clock that counts runs an hour a second: waits of the rules are waits of seconds. Leases are not about it."""
 CONNECTIONS = 4
 HEARTBEAT, HOLD = 0.5, 3.0
+"""What a run is quick with; in life 4 and 120."""
 LASTS = 1.0
 """How many seconds a thing goes wrong."""
 LONGEST = 60.0
@@ -77,10 +79,10 @@ class Result:
 
 
 class Stage:
-    """What several runs share, one after another: a database, the other sides, and a process that nothing is done to."""
+    """What several runs share, one after another: a database, the other sides, and a process that is left in peace."""
 
-    def __init__(self, ground: Ground, number: int) -> None:
-        self.ground = ground
+    def __init__(self, ground: Ground, number: int, *, heartbeat: float = HEARTBEAT, hold: float = HOLD) -> None:
+        self.ground, self.heartbeat, self.hold = ground, heartbeat, hold
         self.folder = ground.folder / f"stage-{number}"
         self.folder.mkdir()
         self.database = ground.database(number)
@@ -247,44 +249,56 @@ class Play:
         found = self.stage.ask("SELECT count(*) FROM step WHERE state = 'leased' AND owner LIKE %s", f"%:{pid}:%")
         return int(found[0][0])
 
-    def _befall(self) -> None:
+    def _befall(self) -> None:  # noqa: C901 - each befalls in its own way
         """Have something befall the parts, while messages come in."""
-        if self.fault.befalls is None:
-            return
+        ground = self.stage.ground
         match self.fault.befalls:
+            case None:
+                if self.fault.armed.startswith("take_over"):
+                    self._lose_steps()
             case Befalls.BOX_SILENT:
                 for box in ("mijnoverheid", "mijndomein"):
                     self.stage.say("box", (box, {"gedrag": "timeout-na-acceptatie", "keer": 3}))
-                return
             case Befalls.DROP_AFTER_DOT:
                 self.stage.say("mail", {"dropping": CONNECTIONS})
-                self.result.open_connections = CONNECTIONS
-                return
             case Befalls.TARPIT:
-                self.stage.say("mail", {"tarpit_seconds": 0.7})
-                self.result.open_connections = 2 * CONNECTIONS
-                time.sleep(LASTS * 2)
+                self.stage.say("mail", {"tarpit_seconds": 1.2})
+                time.sleep(2 * LASTS)
                 self.stage.say("behave")
-                return
-            case _:
-                wait_for(lambda: len(self.accepted) > len(self.bodies) // 4, 20, "the first messages")
-        match self.fault.befalls:
             case Befalls.FLUSHALL:
                 for _ in range(5):
-                    self.stage.ground.redis.client.flushall()
+                    ground.redis.client.flushall()
                     time.sleep(LASTS / 5)
             case Befalls.REDIS_STOPPED:
-                self.stage.ground.redis.stop()
+                self._amid_work()
+                ground.redis.stop()
                 time.sleep(LASTS)
-                self.stage.ground.redis.start()
+                ground.redis.start()
             case Befalls.POSTGRESQL_STOPPED:
-                self.stage.ground.stop_postgres_at_once()
+                self._amid_work()
+                ground.stop_postgres_at_once()
                 time.sleep(LASTS / 2)
-                self.stage.ground.postgres.start()
-                # What was being sent when the server was gone for longer than a lease cannot be recorded.
+                ground.postgres.start()
+                # What was sent while the server was gone for longer than a lease cannot be recorded.
                 self.result.open_connections = 2 * CONNECTIONS
             case Befalls.PAUSED:
+                self._amid_work()
                 self._pause()
+
+    def _lose_steps(self) -> None:
+        """Claim steps as a worker that dies at once does: somebody is to take them over."""
+        end_at = time.monotonic() + 4
+        while time.monotonic() < end_at:
+            self.stage.ask(
+                "UPDATE step SET state = 'leased', fence = fence + 1, owner = 'dead', lease_until = now(),"
+                " called_at = (SELECT max(updated_at) FROM delivery) WHERE id IN"
+                " (SELECT id FROM step WHERE state = 'ready' ORDER BY id LIMIT 2 FOR UPDATE SKIP LOCKED) RETURNING id"
+            )
+            self.result.open_connections += 2
+            time.sleep(0.15)
+
+    def _amid_work(self) -> None:
+        wait_for(lambda: len(self.accepted) > len(self.bodies) // 4, 30, "the first messages")
 
     def _pause(self) -> None:
         """Stop a process past its lease, and let it go on."""
@@ -296,7 +310,7 @@ class Play:
             with suppress(TimeoutError):
                 wait_for(lambda: self._in_hands_of(pid) == 0, 20, "the takeover")
             self.result.takeover = round(time.monotonic() - stopped, 2)
-            time.sleep(max(0.0, stopped + 2 * HOLD - time.monotonic()))
+            time.sleep(max(0.0, stopped + 2 * self.stage.hold - time.monotonic()))
         finally:
             os.kill(pid, signal.SIGCONT)
 
@@ -320,9 +334,14 @@ class Play:
         with self.stage.log.open("rb") as file:
             file.seek(logged)
             log = file.read().decode()
+        mine = set(self.accepted.values())
         result.open_connections += CONNECTIONS * sum(
             '"lane": "email"' in line and any(f'"event": "{name}"' in line for name in _CUT_SHORT)
             for line in log.splitlines()
+        )
+        # A relay that does not answer in time leaves one connection in doubt, and not a chunk.
+        result.open_connections += sum(
+            of in mine and part == "placement/email" and code not in _OF_A_CHUNK for of, part, code in unknown
         )
         for reference, message in self.accepted.items():
             delivery = deliveries.get(message)
@@ -330,13 +349,15 @@ class Play:
                 result.lost.append(f"{reference}: {'gone' if delivery is None else delivery.state}")
                 continue
             result.lost += self._not_there(reference, delivery, told)
-            parts = Counter(part for of, part in unknown if of == message)
+            parts = Counter(part for of, part, _ in unknown if of == message)
             result.unknown += parts.total()
             self._count_mails(reference, delivery, told, parts)
-        refs = {str(message): reference for reference, message in self.accepted.items()}
+        refs = {str(message) for message in self.accepted.values()}
         for box in ("mijnoverheid", "mijndomein"):
             result.placed_twice += [
-                f"{box} {one}" for one, count in told[box].items() if count > 1 and {one, refs.get(one)} & {*refs, *refs.values()}
+                f"{box} {one}"
+                for one, count in told[box].items()
+                if count > 1 and (one in refs or one in self.accepted)
             ]
         mine = {str(letter_id(message, number)) for message in self.accepted.values() for number in range(9)}
         result.letters_twice = [one for one, copies in told["letters"].items() if copies > 1 and one in mine]
@@ -366,7 +387,9 @@ class Play:
         for item in delivery.placements:
             there = {
                 "mijnoverheid": str(delivery.brief.message_id) in told["mijnoverheid"],
-                "mijndomein": any(reference == one or str(delivery.brief.message_id) == one for one in told["mijndomein"]),
+                "mijndomein": any(
+                    reference == one or str(delivery.brief.message_id) == one for one in told["mijndomein"]
+                ),
                 "email": any(f".{reference.lower()}@" in to for to in told["mails"]),
             }[item.channel]
             if item.state is PlacementState.PLACED and not there:
@@ -375,16 +398,18 @@ class Play:
             missing.append(f"{reference}: done, and nothing was sent")
         return missing
 
-    async def _deliveries(self) -> tuple[dict[UUID, Delivery], list[tuple[UUID, str | None]]]:
+    async def _deliveries(self) -> tuple[dict[UUID, Delivery], list[tuple[UUID, str | None, str]]]:
+        """Give what is stored of the messages, and each outcome that was unknown: of which, which part, and why."""
         database = Database(self.stage.database)
         try:
             async with database.read() as connection:
                 found = await read_deliveries(connection, list(self.accepted.values()))
                 event = tables.event.c
                 rows = await connection.execute(
-                    sa.select(event.message_id, event.part).where(event.name == "outcome.unknown")
+                    sa.select(event.message_id, event.part, event.envelope).where(event.name == "outcome.unknown")
                 )
-                return found, [(row.message_id, row.part) for row in rows]
+                codes = [(row.message_id, row.part, json.loads(row.envelope)["detail"]["code"]) for row in rows]
+                return found, codes
         finally:
             await database.close()
 
@@ -393,7 +418,7 @@ def _configuration(stage: Stage, addresses: dict[str, Any], origin: str, place: 
     api, bounces = stage.ports[place]
     smtp = (
         f'host = "127.0.0.1"\nport = {addresses["smtp"]}\ntls = "none"\nconnections = {CONNECTIONS}\n'
-        "timeouts = { connect = 0.5, command = 0.5, data = 0.5, final = 0.5 }\n"
+        "timeouts = { connect = 1, command = 1, data = 1, final = 1 }\n"
     )
     box = 'label = "een box"\nurl = "https://box.example.nl"\nceiling = "hoog"\nkind = "box"\n'
     return f"""
@@ -422,8 +447,8 @@ port = {bounces}
 domain = "{RETURN_DOMAIN}"
 [engine]
 chunk = 10
-hold_seconds = {HOLD}
-heartbeat_seconds = {HEARTBEAT}
+hold_seconds = {stage.hold}
+heartbeat_seconds = {stage.heartbeat}
 sweep_seconds = 0.25
 report_seconds = 0.5
 grace_seconds = 1.5
@@ -464,5 +489,6 @@ box_types = {{ mijnoverheid = "MVBESLUI" }}
 """
 
 
+_OF_A_CHUNK = ("worker_lost", "cannot_be_recorded", "call_overstayed", "adapter_raised:FailpointError")
 _CUT_SHORT = ("lane.failed", "lane.not_recorded", "call.raised", "call.overstayed", "step.cannot_be_recorded")
 """What the log says when a chunk was cut short where it was, with the connections it had."""

@@ -32,8 +32,8 @@ class Fault:
 
 
 def _at(point: Point, act: Act) -> Fault:
-    # A point that many pass at once strikes less often, so that a run gets somewhere before and after.
-    chance = 0.5 if point.startswith(("take_over", "inbound")) else 0.2
+    # What many pass at once strikes less often, so that a run gets somewhere before it and after.
+    chance = 1 if point.startswith(("take_over", "inbound")) else 0.2
     return Fault(f"{point}: {act}", f"{point}={act}:{chance}", act)
 
 

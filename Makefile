@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo run test test-all bench check lint lock clean
+.PHONY: help demo run test test-all torture bench check lint lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -37,6 +37,9 @@ test: $(VENV)/.dev ## Run the tests, real PostgreSQL and Redis included (under 5
 
 test-all: $(VENV)/.dev ## Run all tests, the long ones too
 	@$(BIN)/python -m pytest $(ARGS)
+
+torture: $(VENV)/.dev ## Kill, hang and cut off real processes and servers at work (ARGS="--runs 300 --seed 1")
+	@$(BIN)/python -m tests.torture $(ARGS)
 
 bench: $(VENV)/.dev ## Measure; prints ratios within one run
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

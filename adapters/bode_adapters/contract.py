@@ -382,6 +382,9 @@ class Capabilities:
     brings_results: bool = False
     """Results come in by themselves: the box is a `BringsResults`, and Bode reads them from it."""
     addressees: frozenset[IdentifierKind] = frozenset(IdentifierKind)
+    at_once: int | None = None
+    """How many items it sends side by side, where it has such a number. Bode has no more in hand of what can neither be
+    asked after nor repeated: all of that waits for a person when a worker dies."""
     max_subject: int | None = None
     """Characters."""
     max_text: int | None = None

@@ -161,7 +161,8 @@ def build(settings: Settings) -> Application:
         chunk=settings.engine.chunk,
         lane_concurrency=settings.engine.lane_concurrency,
         lane_rules={name: lane.rules(settings.engine.lane_concurrency) for name, lane in settings.lanes.items()},
-        lease_seconds=settings.engine.lease_seconds,
+        hold_seconds=settings.engine.hold_seconds,
+        heartbeat_seconds=settings.engine.heartbeat_seconds,
     )
     if unknown := sorted(settings.lanes.keys() - set(parts.lanes)):
         known = ", ".join(parts.lanes)
@@ -368,7 +369,9 @@ def build_database(settings: Settings) -> Database:
     path = make_url(url).database
     if url.startswith("sqlite") and path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return Database(url, pool_size=settings.database.pool_size)
+    return Database(
+        url, pool_size=settings.database.pool_size, transaction_seconds=settings.database.transaction_seconds
+    )
 
 
 def build_checkpoints(settings: EvidenceSettings, database: Database, clock: Clock) -> Checkpoints:

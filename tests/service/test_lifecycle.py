@@ -63,7 +63,7 @@ port = 0
 domain = "retour.example.nl"
 [engine]
 chunk = 20
-lease_seconds = 90
+hold_seconds = 90
 sweep_seconds = 0.1
 report_seconds = 0.3
 grace_seconds = {GRACE}
@@ -250,7 +250,9 @@ async def test_a_process_that_is_killed_and_started_again_loses_nothing_and_send
     either, mail, body, until
 ):
     bode = either
-    bode.config.write_text(bode.config.read_text().replace("lease_seconds = 90", "lease_seconds = 5"))
+    bode.config.write_text(
+        bode.config.read_text().replace("hold_seconds = 90", "hold_seconds = 90\nheartbeat_seconds = 1.5")
+    )
     mail.slow_seconds = 0.3
     await bode.start()
     bodies = [by_mail(body, "slow" if number % 3 else "goed", number) for number in range(200)]

@@ -93,7 +93,7 @@ async def test_an_adapter_that_breaks_its_contract_makes_its_call_unknown(app, f
 
 
 async def test_an_adapter_that_overstays_is_cut_off_before_its_lease_ends(make_app, database_url):
-    app = await make_app(database_url, lease_seconds=0.2)
+    app = await make_app(database_url, hold_seconds=0.4)
     place = app.box.place
     calls = []
 
@@ -115,7 +115,7 @@ async def test_an_adapter_that_overstays_is_cut_off_before_its_lease_ends(make_a
 
 @pytest.mark.parametrize("fault", ["raises", "too few", "overstays", "naive time"])
 async def test_a_question_about_reachability_that_fails_is_asked_again(make_app, database_url, body, fault):
-    app = await make_app(database_url, lease_seconds=0.2)
+    app = await make_app(database_url, hold_seconds=0.4)
     check = app.box.check
     calls = []
 

@@ -146,6 +146,13 @@ class StepsMachine(RuleBasedStateMachine):
         if held:
             del self.model[item.id]
 
+    @rule(item=leases, longer=minutes)
+    def renew(self, item, longer):
+        held, until = self._held(item), self.now + longer
+        assert self.do(steps.renew, [item], until) == int(held)
+        if held:
+            self.model[item.id].until = until
+
     @rule(item=leases)
     def give_back(self, item):
         if self._held(item):

@@ -5,7 +5,9 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
+import bode.store.steps
 from bode.engine.doorbell import LANES_QUEUE, Doorbell, build_broker
 from bode.engine.sweeper import Sweeper
 from bode.store import tables
@@ -52,13 +54,13 @@ async def test_several_sweepers_at_once_do_everything_once(app, make_app, databa
     assert len(await app.claim("kennisgeving")) == 12
     app.clock.move(hours=24)
     for _ in range(3):
-        assert all(await asyncio.gather(*(other.sweeper.sweep() for other in others)))
+        assert all(await asyncio.gather(*(other.sweeper.make_pass() for other in others)))
     for message in ids:
         assert len(await app.named(message, "outcome.unknown")) == 1
     await app.claim("kennisgeving")
     app.clock.move(hours=24)
     for _ in range(3):
-        assert all(await asyncio.gather(*(other.sweeper.sweep() for other in others)))
+        assert all(await asyncio.gather(*(other.sweeper.make_pass() for other in others)))
     for message in ids:
         assert len(await app.named(message, "deadline.missed")) == 1
         assert len(await app.named(message, "letter.ordered")) == 1
@@ -189,3 +191,47 @@ async def test_the_clock_strikes_also_while_a_worker_has_the_step(app, hours):
     await app.settle()
     assert len(app.printer.printed) == (hours == 48)
     assert [step for step in await app.steps() if step.action == "notify"] == []
+
+
+async def test_of_several_sweepers_one_sweeps_and_another_goes_on_when_it_is_gone(app, make_app, database_url):
+    other = await make_app(database_url, beside=app)
+    await app.accept()
+    other.rings.clear()
+    async with app.database.sweeping_alone() as alone:
+        assert alone
+        assert await other.sweeper.sweep()
+        assert not other.rings, "somebody else sweeps"
+    assert await other.sweeper.sweep()
+    assert other.rings
+
+
+async def test_a_part_that_hangs_does_not_stop_the_sweeper(app, monkeypatch):
+    await app.accept()
+    app.rings.clear()
+
+    async def hangs(*_args, **_options):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("bode.engine.sweeper._PART_SECONDS", 0.05)
+    monkeypatch.setattr("bode.store.steps.expired", hangs)
+    assert not await app.sweeper.sweep()
+    assert app.rings
+
+
+async def test_after_the_database_was_away_workers_first_record_what_they_have(app, monkeypatch):
+    await app.accept()
+    await app.claim("mijnoverheid")
+    app.clock.move(minutes=3)
+    expired = bode.store.steps.expired
+
+    async def away(*_args, **_options):
+        raise OperationalError("SELECT", {}, Exception("the server is gone"))
+
+    monkeypatch.setattr("bode.store.steps.expired", away)
+    assert not await app.sweeper.sweep()
+    monkeypatch.setattr("bode.store.steps.expired", expired)
+    assert await app.sweeper.sweep()
+    assert await app.steps(tables.step.c.state == "leased"), "not taken over yet"
+    app.clock.move(seconds=app.parts.lease_seconds)
+    assert await app.sweeper.sweep()
+    assert not await app.steps(tables.step.c.state == "leased")

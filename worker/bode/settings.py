@@ -104,6 +104,8 @@ class DatabaseSettings(_Section):
 
     url: str = "sqlite:///var/bode.db"
     pool_size: Annotated[int, Field(ge=1, le=100)] = 10
+    transaction_seconds: Annotated[float, Field(ge=0.5, le=3600)] = 60.0
+    """The longest that a change may take: a process that hangs or is stopped in one keeps others waiting."""
 
 
 class BrokerSettings(_Section):
@@ -389,7 +391,10 @@ class EngineSettings(_Section):
 
     chunk: Annotated[int, Field(ge=1, le=1000)] = 100
     lane_concurrency: Annotated[int, Field(ge=1, le=32)] = 2
-    lease_seconds: Annotated[float, Field(ge=1, le=3600)] = 120.0
+    hold_seconds: Annotated[float, Field(ge=1, le=3600)] = 120.0
+    """The longest that a chunk is in a worker's hands; a call may take three quarters of it."""
+    heartbeat_seconds: Annotated[float, Field(ge=0.05, le=60)] = 4.0
+    """How often a worker says that it still has a chunk. After three times this without a word others take it over."""
     sweep_seconds: Annotated[float, Field(ge=0.02, le=60)] = 1.0
     report_seconds: Annotated[float, Field(ge=0.05, le=3600)] = 30.0
     grace_seconds: Annotated[float, Field(ge=0, le=600)] = 20.0

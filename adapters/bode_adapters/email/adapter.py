@@ -42,6 +42,7 @@ class _Smtp:
         """Prepare; raises `SettingError` for a certificate file that cannot be used."""
         self._clock = clock
         self._relays = Relays(settings, clock=clock)
+        self._at_once = max(relay.connections for relay in settings.relays)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, object], *, clock: Clock) -> Self:
@@ -85,7 +86,12 @@ class SmtpCarrier(_Smtp):
     @property
     def capabilities(self) -> Capabilities:
         """What an SMTP relay can do: no repeat is recognised, nothing can be asked later."""
-        return Capabilities(bulk=BULK, repeat_is_recognised=False, max_documents_bytes=MOST_DOCUMENTS_BYTES)
+        return Capabilities(
+            bulk=BULK,
+            repeat_is_recognised=False,
+            at_once=self._at_once,
+            max_documents_bytes=MOST_DOCUMENTS_BYTES,
+        )
 
     async def check(self, *, addressees: Sequence[Identifier], sender: Sender) -> Sequence[Reachability]:
         """Tell that mail cannot say who is reachable (VRFY is off nearly everywhere: RFC 5321 section 7.3)."""

@@ -224,7 +224,8 @@ port = {bounce_port}
 domain = "retour.example.nl"
 
 [engine]
-lease_seconds = 4
+hold_seconds = 4
+heartbeat_seconds = 0.5
 sweep_seconds = 0.1
 report_seconds = 0.3
 grace_seconds = 5

@@ -6,6 +6,7 @@ out, and a mishap when others do not happen. That is what makes a failing run sm
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -147,20 +148,27 @@ def incidents(options: Options) -> list[Incident]:  # noqa: C901 - each kind is 
     return sorted((one for one in found if one.name not in options.without), key=lambda one: one.at)
 
 
+_MOST_ONE_BY_ONE = 2000
+"""Up to this many messages each comes in when it does; more are handed in at the whole and half hours, in batches."""
+
+
 def arrivals(options: Options) -> list[tuple[datetime, list[int]]]:
     """Draw when messages come in: alone, some together, and now and then a morning's run of hundreds."""
     random = Random(f"{options.seed}/arrivals")
-    batches: list[tuple[datetime, list[int]]] = []
+    batches: dict[datetime, list[int]] = {}
     number = 0
     while number < options.messages:
         size = min(max(1, int(random.paretovariate(0.8))), 400, max(options.messages // 20, 4))
-        day = timedelta(days=random.randrange(options.days), hours=1 + 11 * random.random())
+        hours = 1 + 11 * random.random()
+        if options.messages > _MOST_ONE_BY_ONE:
+            hours = math.ceil(hours * 2) / 2
+        day = timedelta(days=random.randrange(options.days), hours=hours)
         numbers = list(range(number, min(number + size, options.messages)))
         number += size
         kept = [one for one in numbers if options.only is None or one in options.only]
         if kept:
-            batches.append((ORIGIN + day, kept))
-    return sorted(batches)
+            batches.setdefault(ORIGIN + day, []).extend(kept)
+    return sorted(batches.items())
 
 
 _BSNS = [str(number) for number in range(999_990_000, 999_999_999) if passes_eleven_test(str(number))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import random
 import shutil
@@ -72,13 +73,14 @@ from bode_ops.simulate.truth import Truth
 
 _T = TypeVar("_T")
 
-LEASE_SECONDS = 120.0
+HOLD_SECONDS = 120.0
 LATEST = timedelta(days=45)
 """How long after the last mishap the world goes on at most."""
 _NEVER = ORIGIN + timedelta(days=100_000)
 _ALONE = 8
 """Batches up to this size come in a message at a time, through the whole of intake; longer ones in bulk."""
 _CLIENT_WAIT = timedelta(minutes=5)
+_RING = timedelta(seconds=0.2)
 _CALL_SECONDS = (0.05, 0.3, 2.0)
 
 
@@ -132,12 +134,18 @@ class SimulatedDatabase(Database):
         async with super().read() as connection:
             yield connection
 
+    @asynccontextmanager
+    async def sweeping_alone(self) -> AsyncGenerator[bool]:
+        """Let all sweep: a sweeper that is stopped loses PostgreSQL's lock, and this one's file would stay locked."""
+        yield True
+
     async def time(self) -> datetime:
         """Give the time by the one clock that is right."""
         return self._world.now()
 
     def _away(self) -> None:
-        if _HERE.get() is not None and self._world.suffers(What.DATABASE_AWAY):
+        process = _HERE.get()
+        if process is not None and (process.frozen or self._world.suffers(What.DATABASE_AWAY)):
             raise _lost()
 
 
@@ -157,6 +165,8 @@ class Process:
     world: World
     name: str
     alive: bool = True
+    frozen: bool = False
+    """Stopped, as by SIGSTOP: it does nothing, renews nothing, and goes on later where it was."""
     tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
 
     def __post_init__(self) -> None:
@@ -202,6 +212,19 @@ class Process:
             raise GoneError
         return task.result()
 
+    async def freeze(self, seconds: float) -> None:
+        """Stop here for so long. No time limit of its own ends that: nothing in a stopped process runs."""
+        loop, self.frozen = self.world.loop, True
+        until = loop.time() + seconds
+        try:
+            while self.alive and loop.time() < until:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(until - loop.time())
+        finally:
+            self.frozen = False
+        if not self.alive:
+            raise Killed
+
     def kill(self) -> None:
         """End it here: nothing it has in hand is finished."""
         self.alive = False
@@ -234,6 +257,7 @@ class World:
         self._names = 0
         self._next_reading, self._next_people = ORIGIN, ORIGIN + timedelta(hours=5)
         self._pending = 0
+        self._ringing: set[str] = set()
         self._visits: Counter[UUID] = Counter()
         self.grid = timedelta(minutes=30)
         """How far apart sweeps are at least; in life a second, which a month has too many of."""
@@ -259,7 +283,7 @@ class World:
                 OIN: Organisation(OIN, "Gemeente Maasveld", "noreply@example.nl", "14 0999", ("Postbus 1",))
             },
             box_urls={BOX: "https://mijn.overheid.nl", PORTAL: "https://mijn.gemeente.example", CARRIER: ""},
-            lease_seconds=LEASE_SECONDS,
+            hold_seconds=HOLD_SECONDS,
             new_id=lambda: UUID(int=self._calls.getrandbits(128), version=4),
         )
         self.processes: list[Process] = []
@@ -379,13 +403,18 @@ class World:
         await process.clock.agree(self.database.time)
 
     async def ring(self, lanes: Mapping[str, int]) -> None:
-        """Carry a ring to a process; some get lost, as in a broker that is wiped."""
+        """Carry a ring to a process, which takes a moment; some get lost, as in a broker that is wiped."""
         for lane in lanes:
-            alive = [process for process in self.processes if process.alive]
             lost = Fault.DUPLICATES in self.options.faults and self._random.random() < 0.01
-            if alive and not lost:
-                process = self._random.choice(alive)
-                process.start(process.lanes.drain(lane))
+            if not lost and lane not in self._ringing:
+                self._ringing.add(lane)
+                self.later(_RING, partial(self._rung, lane))
+
+    def _rung(self, lane: str) -> None:
+        self._ringing.discard(lane)
+        process = self._anybody()
+        if process is not None:
+            process.start(process.lanes.drain(lane))
 
     async def struck(self, point: Point) -> None:
         """Be called at every failpoint of every process."""
@@ -407,8 +436,11 @@ class World:
                 raise FailpointError(point)
             case _:
                 # Inside a transaction others would wait with it, as they do for a lock; elsewhere past its lease.
-                inside = point.endswith("before_commit") or point is Point.BEFORE_CLAIM_COMMIT
-                await asyncio.sleep(5 if inside else LEASE_SECONDS + 2 * self.grid.total_seconds())
+                inside = "before" in point and point.endswith("commit")
+                if inside:
+                    await asyncio.sleep(5)
+                else:
+                    await process.freeze(HOLD_SECONDS + 2 * self.grid.total_seconds())
 
     async def _check_order(self, process: Process) -> None:
         """Hold the order of work: a claim leaves nothing that is more urgent than what it took."""

@@ -26,6 +26,7 @@ from bode.domain.parts import Delivery, LetterKind, LetterReason, PlacementState
 from bode.domain.policy import ChannelKind
 from bode.domain.terms import last_day, legal_day
 from bode.engine import answers
+from bode.engine.hold import Hold
 from bode.engine.mail_health import Address
 from bode.engine.parts import Organisation, Parts
 from bode.engine.profile_guard import ProfileGuard
@@ -66,8 +67,8 @@ class Work:
 class Outcome:
     """What came of a chunk: an event per step, and letters to keep."""
 
-    until: datetime
-    """When the chunk's lease ends: nothing is called after it."""
+    hold: Hold
+    """The worker's hold on the chunk: nothing is called after it."""
     events: list[tuple[Leased, ev.Event]] = field(default_factory=list[tuple[Leased, ev.Event]])
     letters: list[StoredLetter] = field(default_factory=list[StoredLetter])
     addresses: dict[UUID, Address] = field(default_factory=dict[UUID, Address])
@@ -80,13 +81,12 @@ class Calls:
     def __init__(self, parts: Parts) -> None:
         """Take the adapters, composers and rules."""
         self._parts = parts
-        self._limit = parts.lease_seconds * 0.75
+        self._limit = parts.hold_seconds * 0.75
         self._profile_guard = ProfileGuard(parts.profile_limits)
-        self._spare = parts.lease_seconds * 0.05
 
-    async def make(self, lane: str, work: Sequence[Work], *, until: datetime) -> Outcome:
-        """Make the calls of a chunk of one lane, whose lease lasts until then."""
-        outcome = Outcome(until)
+    async def make(self, lane: str, work: Sequence[Work], *, hold: Hold) -> Outcome:
+        """Make the calls of a chunk of one lane that is held so long."""
+        outcome = Outcome(hold)
         by_action: dict[Action, list[Work]] = {}
         for item in work:
             by_action.setdefault(item.leased.action, []).append(item)
@@ -120,10 +120,10 @@ class Calls:
         groups: Iterable[Sequence[_Item]],
         call: Callable[[Sequence[_Item]], Awaitable[Sequence[contract.Answer]]],
         *,
-        until: datetime,
+        hold: Hold,
     ) -> list[contract.Answer]:
         """Make a call for each group, side by side; gives the answers in the order of the groups."""
-        made = [self._guarded(lane, action, len(items), partial(call, items), until) for items in groups]
+        made = [self._guarded(lane, action, len(items), partial(call, items), hold) for items in groups]
         return [answer for answers_ in await asyncio.gather(*made) for answer in answers_]
 
     async def _guarded(
@@ -132,7 +132,7 @@ class Calls:
         action: Action,
         count: int,
         call: Callable[[], Awaitable[Sequence[contract.Answer]]],
-        until: datetime,
+        hold: Hold,
     ) -> Sequence[contract.Answer]:
         """Make a call, and answer `Unknown` for all of it when the adapter raises or overstays: it may have acted.
 
@@ -141,13 +141,12 @@ class Calls:
         """
         try:
             await failpoint(Point.BEFORE_CALL)
-            left = (until - self._parts.clock.real()).total_seconds()
-            if left <= self._spare:
+            if hold.is_over:
                 log.error("call.too_late", lane=lane, action=action, items=count)
                 # Nothing was done, for certain; but of a question that means: no answer.
                 late = contract.Unknown if action is Action.LOOKUP else contract.Unavailable
                 return [late("lease_over")] * count
-            async with asyncio.timeout(min(self._limit, left - self._spare)):
+            async with hold.call(self._limit):
                 given = list(await call())
                 await failpoint(Point.DURING_CALL)
         except TimeoutError:
@@ -244,7 +243,7 @@ class Calls:
         groups = list(_by_call(work) if action is Action.PLACE else _batched(work, self._parts.bulk(lane)))
         call = box.place if action is Action.PLACE else box.lookup
         messages = [[self._box_message(lane, item) for item in group] for group in groups]
-        given = await self._in_calls(lane, action, messages, lambda items: call(messages=items), until=outcome.until)
+        given = await self._in_calls(lane, action, messages, lambda items: call(messages=items), hold=outcome.hold)
         by_mail = self._parts.policy.channels[lane].kind is ChannelKind.EMAIL
         for item, answer in zip(chain(*groups), given, strict=True):
             leased = item.leased
@@ -304,9 +303,7 @@ class Calls:
         lane = self._parts.policy.notice_lane
         mails = _batched([mail for _, _, _, mail in ready], self._parts.bulk(lane))
         notify = self._parts.notifier.notify
-        given = await self._in_calls(
-            lane, Action.NOTIFY, mails, lambda items: notify(notices=items), until=outcome.until
-        )
+        given = await self._in_calls(lane, Action.NOTIFY, mails, lambda items: notify(notices=items), hold=outcome.hold)
         for (item, channel, text, _), answer in zip(ready, given, strict=True):
             event_of = partial(
                 answers.of_notifier,
@@ -399,9 +396,7 @@ class Calls:
         ready.sort(key=lambda item: item[3].batch)
         orders = [[order for *_, order in group] for _, group in groupby(ready, key=lambda item: item[3].batch)]
         submit = self._parts.printer.submit
-        given = await self._in_calls(
-            lane, Action.PRINT, orders, lambda items: submit(letters=items), until=outcome.until
-        )
+        given = await self._in_calls(lane, Action.PRINT, orders, lambda items: submit(letters=items), hold=outcome.hold)
         for (item, number, letter, _), answer in zip(ready, given, strict=True):
             event_of = partial(
                 answers.of_printer,

@@ -23,6 +23,7 @@ from bode.domain import events as ev
 from bode.domain.decision import Action, Alarm, AlarmKind
 from bode.engine.calls import Calls, Outcome, Work
 from bode.engine.guard import SenderSideGuard
+from bode.engine.hold import Hold
 from bode.engine.lane_rules import RulesInForce
 from bode.engine.mail_health import Address
 from bode.engine.parts import Parts
@@ -73,6 +74,8 @@ class Lanes:
         self._busy: Tally[str] = Tally()
         self._stopping = False
         self._probing: set[str] = set()
+        self._unrecorded = False
+        """Whether the last answers could not be recorded: until some are, one step at a time is sent."""
         self._idle = asyncio.Event()
         self._idle.set()
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
@@ -116,12 +119,42 @@ class Lanes:
 
     async def work(self, lane: str) -> int:
         """Claim one chunk, make its calls, record; gives its size."""
-        until = self._parts.clock.real() + timedelta(seconds=self._parts.lease_seconds)
-        leased = await self._claim(lane, until)
-        if not leased:
-            return 0
+        began = self._parts.clock.real()
+        hold = Hold(self._parts.clock, began + timedelta(seconds=self._parts.lease_seconds), self._parts.lease_seconds)
+        # What hangs where no call's limit ends it is cut off here: else it kept its place in the lane for ever.
+        async with asyncio.timeout(2 * self._parts.hold_seconds):
+            leased = await self._claim(lane, hold.until)
+            if not leased:
+                return 0
+            beating = asyncio.create_task(
+                self._beat(lane, leased, hold, began + timedelta(seconds=self._parts.hold_seconds))
+            )
+            try:
+                return await self._carry_out(lane, leased, hold)
+            finally:
+                beating.cancel()
+                await asyncio.gather(beating, return_exceptions=True)
+
+    async def _beat(self, lane: str, leased: Sequence[Leased], hold: Hold, latest: datetime) -> None:
+        """Renew the leases of a chunk while it is in hand, so that a worker that dies is missed within one lease."""
+        while True:
+            await asyncio.sleep(self._parts.heartbeat_seconds)
+            now = self._parts.clock.real()
+            until = min(now + timedelta(seconds=self._parts.lease_seconds), latest)
+            if now >= hold.until:
+                return  # Others may have it already, or it was held long enough: what is in hand ends with the lease.
+            try:
+                async with self._parts.database.write() as connection:
+                    renewed = await steps.renew(connection, leased, until)
+            except DATABASE_AWAY as error:
+                log.warning("lane.not_renewed", lane=lane, steps=len(leased), error=type(error).__name__)
+                continue
+            if renewed == len(leased):
+                hold.renew(until)
+
+    async def _carry_out(self, lane: str, leased: Sequence[Leased], hold: Hold) -> int:
         await failpoint(Point.AFTER_CLAIM)
-        if len(leased) == self._parts.chunk:
+        if len(leased) == self._parts.in_hand(lane):
             # Others may help: pass the bell on.
             await self._ring({lane: len(leased)})
         started = time.perf_counter()
@@ -130,7 +163,7 @@ class Lanes:
         except OtherKeyError:
             await self._stop_for_other_key(lane, leased)
             return 0
-        outcome = await self._calls.make(lane, work, until=until)
+        outcome = await self._calls.make(lane, work, hold=hold)
         outcome.events += gone
         await failpoint(Point.AFTER_CALL)
         called = time.perf_counter()
@@ -158,7 +191,7 @@ class Lanes:
         rules = await self.rules.of(lane)
         only_before = rules.only_before(self._parts.clock.now())
         async with self._parts.database.write() as connection:
-            limit = self._parts.chunk
+            limit = 1 if self._unrecorded else self._parts.in_hand(lane)
             if rules.per_minute is not None:
                 real = self._parts.clock.real()
                 limit = await lane_store.take(connection, lane, per_minute=rules.per_minute, most=limit, real_now=real)
@@ -222,7 +255,7 @@ class Lanes:
 
         What was called is known here alone: giving up at once would make it unknown. The fence guards what comes late.
         """
-        until = self._parts.clock.real() + timedelta(seconds=self._parts.lease_seconds * 0.2)
+        until = self._parts.clock.real() + timedelta(seconds=self._parts.hold_seconds * 0.2)
         patience = AsyncRetrying(
             retry=retry_if_exception_type(DATABASE_AWAY),
             wait=wait_random_exponential(multiplier=0.1, max=2),
@@ -246,14 +279,17 @@ class Lanes:
     async def _record_all(self, lane: str, outcome: Outcome) -> int:
         """Record a chunk; an answer that cannot be recorded, for whatever reason, does not take the others with it."""
         try:
-            return await self._patiently(lambda: self._record(lane, outcome))
-        except DATABASE_AWAY:
-            raise  # The leases run out, and the sweeper finds out what became of it.
+            recorded = await self._patiently(lambda: self._record(lane, outcome))
+        except DATABASE_AWAY as error:
+            # The leases run out, and the sweeper finds out what became of it.
+            self._unrecorded = True
+            log.error("lane.not_recorded", lane=lane, steps=len(outcome.events), error=type(error).__name__)
+            raise
         except Exception as error:  # noqa: BLE001 - what came from outside can be anything
             if len(outcome.events) > 1:
                 letters = outcome.letters
                 return sum(
-                    [await self._record_all(lane, Outcome(outcome.until, [one], letters)) for one in outcome.events]
+                    [await self._record_all(lane, Outcome(outcome.hold, [one], letters)) for one in outcome.events]
                 )
             ((item, event),) = outcome.events
             log.error(
@@ -263,7 +299,9 @@ class Lanes:
                 outcome=type(event).__name__,
                 error=type(error).__name__,
             )
-            return await self._record(lane, Outcome(outcome.until, [(item, _not_known(item, self._parts.clock.now()))]))
+            return await self._record(lane, Outcome(outcome.hold, [(item, _not_known(item, self._parts.clock.now()))]))
+        self._unrecorded = False
+        return recorded
 
     async def _record(self, lane: str, outcome: Outcome) -> int:
         """Record a chunk in one transaction; what this worker no longer holds is left to whoever took it over."""

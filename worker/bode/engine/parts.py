@@ -58,15 +58,36 @@ class Parts:
     lane_concurrency: int = 2
     lane_rules: Mapping[str, LaneRules] = field(default_factory=dict[str, LaneRules])
     """What the configuration says of lanes, by name; others have the defaults, and `lane_concurrency`."""
-    lease_seconds: float = 120.0
+    hold_seconds: float = 120.0
+    """The longest that a chunk may be in hand, whatever it waits for."""
+    heartbeat_seconds: float = 4.0
+    """How often the leases of a chunk in hand are renewed."""
     new_id: Callable[[], UUID] = uuid4
     """Makes the ids of calls; a simulation's are the same for the same seed."""
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long a chunk is a worker's without a word of it: two heartbeats may be missed, the third may not."""
+        return min(3 * self.heartbeat_seconds, self.hold_seconds)
 
     @property
     def lanes(self) -> tuple[str, ...]:
         """The names of all lanes: one per channel, the notices, print, and the profile service where there is one."""
         own = (self.policy.notice_lane, self.policy.print_lane)
         return (*self.boxes, *own, *((self.policy.profile_lane,) if self.profile is not None else ()))
+
+    def in_hand(self, lane: str) -> int:
+        """Give how many steps of this lane a worker takes at a time.
+
+        Where an unknown outcome can only be shown to a person, no more than are sent side by side: a worker that dies
+        leaves as many in doubt as it had connections, and not a chunk.
+        """
+        if lane not in self.boxes:
+            return self.chunk
+        able = self.boxes[lane].capabilities
+        if able.repeat_is_recognised or able.can_lookup or able.at_once is None:
+            return self.chunk
+        return min(self.chunk, max(1, able.at_once // self.lane_concurrency))
 
     def bulk(self, lane: str) -> int:
         """Give how many items one call in this lane may hold."""

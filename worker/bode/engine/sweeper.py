@@ -1,12 +1,14 @@
 """The sweeper: a plain loop that finds what is due, what was left behind, and what must be woken.
 
-Works with the broker down, and with several running at once: each pass locks what it takes.
+Works with the broker down. Of several that run one makes the passes, and another goes on when that one dies; each pass
+locks what it takes all the same, for a sweeper that was stopped may wake in the middle of another's.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -25,6 +27,9 @@ log = structlog.get_logger()
 TAKEN_OVER = Counter("bode_steps_taken_over_total", "Steps whose worker was lost, found by the sweeper.")
 WOKEN = Counter("bode_steps_woken_total", "Steps woken for an alarm moment, a deadline or an overdue answer.")
 LAST_SWEEP = Gauge("bode_last_sweep_timestamp_seconds", "When the last whole sweep ended, on the wall (Unix time).")
+_PART_SECONDS = 120.0
+"""The longest that a part of a pass may take: one that hangs would stop everything that waits for the next pass."""
+
 Inbound = Callable[[], Awaitable[int]]
 
 
@@ -37,6 +42,7 @@ class Sweeper:
         self._lanes = lanes
         self._ring = ring
         self._inbound = inbound
+        self._take_over_from: datetime | None = None
 
     async def run(self, every_seconds: float) -> None:
         """Sweep until cancelled. Whatever a pass meets is logged, and the next one tries again."""
@@ -45,6 +51,16 @@ class Sweeper:
             await asyncio.sleep(every_seconds)
 
     async def sweep(self) -> bool:
+        """Make one pass, unless another sweeper is making one; tells whether nothing went wrong."""
+        try:
+            async with self._parts.database.sweeping_alone() as alone:
+                return await self.make_pass() if alone else True
+        except DATABASE_AWAY as error:
+            self._wait_for_workers()
+            log.error("sweeper.failed", part="sweeping_alone", error=type(error).__name__)
+            return False
+
+    async def make_pass(self) -> bool:
         """Make one pass, and tell whether it was whole: what stops one part of it does not stop the others."""
         parts = (self._take_over, self._wake, self._promote, self._inbound, self._ring_for_all)
         whole = all([await self._guarded(part) for part in parts])
@@ -54,11 +70,18 @@ class Sweeper:
 
     async def _guarded(self, part: Callable[[], Awaitable[object]]) -> bool:
         try:
-            await part()
+            async with asyncio.timeout(_PART_SECONDS):
+                await part()
         except Exception as error:  # noqa: BLE001 - everything else leans on the sweeper: nothing may end it
+            if isinstance(error, DATABASE_AWAY):
+                self._wait_for_workers()
             log.error("sweeper.failed", part=part.__name__.strip("_"), error=type(error).__name__)
             return False
         return True
+
+    def _wait_for_workers(self) -> None:
+        """Take nothing over for one lease, now that the database was away: first they record what they have in hand."""
+        self._take_over_from = self._parts.clock.real() + timedelta(seconds=self._parts.lease_seconds)
 
     async def _promote(self) -> None:
         """Make ready what is due."""
@@ -78,6 +101,8 @@ class Sweeper:
     async def _take_over(self) -> None:
         """Find out about steps whose worker died: what it did is unknown."""
         real_now = self._parts.clock.real()
+        if self._take_over_from is not None and real_now < self._take_over_from:
+            return
         async with self._parts.database.read() as connection:
             found = await steps.expired(connection, real_now)
         await self._decide(found, self._took_over)

@@ -9,9 +9,9 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from prometheus_client import Counter
-from sqlalchemy.exc import OperationalError
 
 from bode.intake.faults import Fault, Refused
+from bode.store.database import DATABASE_AWAY
 
 log = structlog.get_logger()
 
@@ -96,8 +96,9 @@ def _parameters(error: HTTPException) -> list[Fault]:
 def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer our own defect: the sender may repeat the same request safely. The log names the error's type only."""
     template: str = dict[str, Any](request.scope).get("path_template", "")
-    if isinstance(error, OperationalError):
-        log.error("api.database_away", path_template=template, error=type(error.orig).__name__)
+    if isinstance(error, DATABASE_AWAY):
+        cause = getattr(error, "orig", None) or error
+        log.error("api.database_away", path_template=template, error=type(cause).__name__)
         text = "Het bericht kan nu niet worden opgeslagen. Stuur hetzelfde later nog eens: dat is veilig."
         return problem(503, "Even niet beschikbaar", text, headers={"Retry-After": "30"})
     log.error("api.defect", path_template=template, error=type(error).__name__)

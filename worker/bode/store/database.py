@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -15,7 +17,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import event
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -23,8 +25,17 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _UPGRADE_LOCK = 0x626F6465
 """The advisory lock of upgrades: 'bode'."""
 
-DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError, OSError)
-"""What is raised while the database cannot be reached or is too busy: the same can be tried again."""
+_SWEEP_LOCK = 0x626F6466
+"""The advisory lock of the sweeper that sweeps."""
+_READ_ONLY = "25006"
+"""What PostgreSQL answers a change on a server that only reads: a standby, or a primary that was one a moment ago."""
+TRANSACTION_SECONDS = 60.0
+
+DATABASE_AWAY = (OperationalError, InterfaceError, InternalError, PoolTimeoutError, OSError)
+"""What is raised while the database is away, full, too busy, or only reads: the same can be tried again.
+
+Deadlocks and failures to serialise are among the first; a server that only reads, and a transaction that was ended
+because it did nothing for too long, are among the third; the time limit of `write` is among the last."""
 
 
 class SchemaError(Exception):
@@ -50,11 +61,20 @@ def _async_url(url: str) -> sa.URL:
 class Database:
     """One database. `write` gives a transaction that may change rows, `read` one that does not."""
 
-    def __init__(self, url: str, *, pool_size: int = 10, connect: Callable[..., Awaitable[Any]] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 10,
+        transaction_seconds: float = TRANSACTION_SECONDS,
+        connect: Callable[..., Awaitable[Any]] | None = None,
+    ) -> None:
         """Take a URL such as `postgresql://user@host/name` or `sqlite:///path`; nothing is opened yet.
 
+        No change may take longer than `transaction_seconds`: one that hangs holds locks that others wait for.
         `connect` opens SQLite's connections in another way: the simulator's have no threads.
         """
+        self._transaction_seconds = transaction_seconds
         self._url = _async_url(url)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         # SQLite has one writer: inside this process writers stand in line here instead of failing with "locked".
@@ -68,10 +88,20 @@ class Database:
         )
         if self.is_sqlite:
             _prepare_sqlite(self.engine)
+        else:
+            _prepare_postgresql(self.engine, transaction_seconds)
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
-        """Give a connection in a transaction that is committed at the end, or rolled back by an exception."""
+        """Give a connection in a transaction that is committed at the end, or rolled back by an exception.
+
+        Raises `TimeoutError`, after a roll-back, when it takes longer than a change may.
+        """
+        async with asyncio.timeout(self._transaction_seconds), self._writing() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncGenerator[AsyncConnection]:
         if self._writer is None:
             async with self.engine.begin() as connection:
                 yield connection
@@ -117,14 +147,55 @@ class Database:
             config.attributes["connection"] = sync
             command.upgrade(config, "head")
 
-        async with self.write() as connection:
+        async with self._writing() as connection:
             if not self.is_sqlite:
                 await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
             await connection.run_sync(run)
 
+    @asynccontextmanager
+    async def sweeping_alone(self) -> AsyncGenerator[bool]:
+        """Tell whether nobody else sweeps this database meanwhile: one of many does, and another when that one dies.
+
+        It saves work, and no more: a sweeper that is stopped loses the lock after the time a change may take, and what
+        it then does is still guarded row by row.
+        """
+        if self.is_sqlite:
+            with open(f"{self._url.database}.sweeper", "ab") as file:  # noqa: ASYNC230, PTH123 - beside the database
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    yield False
+                else:
+                    yield True
+            return
+        connection = await self.engine.connect()
+        try:
+            mine = await connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(_SWEEP_LOCK)))
+            yield bool(mine.scalar_one())
+        finally:
+            # The server may have ended it meanwhile; then the lock is let go of already.
+            with contextlib.suppress(*DATABASE_AWAY):
+                await connection.close()
+
     async def close(self) -> None:
         """Close all connections."""
         await self.engine.dispose()
+
+
+def _prepare_postgresql(engine: AsyncEngine, transaction_seconds: float) -> None:
+    def connected(connection: Any, _record: Any) -> None:
+        # A process that is stopped in a transaction is let go of by the server: its locks would stop everybody else.
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET idle_in_transaction_session_timeout = {round(transaction_seconds * 1000)}")
+        connection.commit()
+
+    def failed(context: sa.ExceptionContext) -> None:
+        # The server only reads: the address now leads to another one, and all connections to this one are of no use.
+        if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+            context.is_disconnect = True
+
+    event.listen(engine.sync_engine, "connect", connected)
+    event.listen(engine.sync_engine, "handle_error", failed)
 
 
 def _prepare_sqlite(engine: AsyncEngine) -> None:

@@ -209,6 +209,21 @@ async def give_back(connection: AsyncConnection, leased: Sequence[Leased]) -> No
         )
 
 
+async def renew(connection: AsyncConnection, leased: Sequence[Leased], until: datetime) -> int:
+    """Let leases last until then, as far as this worker holds them and nobody is busy with them; gives how many."""
+    fences = {item.id: item.fence for item in leased}
+    rows = await connection.execute(
+        sa.select(_step.id, _step.fence)
+        .where(_step.id.in_(fences), _step.state == _LEASED)
+        # Waiting for a lock here could be waiting for each other: steps alone are locked, and no delivery before them.
+        .with_for_update(skip_locked=True)
+    )
+    held = [row.id for row in rows if row.fence == fences[row.id]]
+    if held:
+        await connection.execute(sa.update(tables.step).where(_step.id.in_(held)).values(lease_until=until))
+    return len(held)
+
+
 async def promote(connection: AsyncConnection, now: datetime, limit: int = 5000) -> set[str]:
     """Make due steps ready, so that a claim never has to look at the ones that wait; gives their lanes."""
     due = (

@@ -15,7 +15,7 @@ from tests.benchmarks.stage import Stage, address, message
 async def measure(stage: Stage, runs: int, count: int) -> list[Row]:
     """Measure goal 6. A message passes two lanes on its way: it is placed, then noticed."""
     row = Row("6", "idle: 202 to notice, p99, over dramatiq's default pick-up, p50", "ms", 0.25, 0.06, lower=True)
-    pickup = float(output("noop", stage.broker, 15, "pickup")) * 1000
+    pickup = float(output("noop", stage.broker, 11, "pickup")) * 1000
     middle: list[float] = []
     for _ in range(runs):
         numbers = stage.numbers(count)

@@ -122,7 +122,8 @@ def main() -> None:
     document["sizing"] = report.sizing(document)
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
-    sys.stdout.write(report.table(rows))
+    if rows:
+        sys.stdout.write(report.table(rows))
     for part, values in parts.items():
         sys.stdout.write(f"\n{part}\n" + "".join(f"  {name}: {value}\n" for name, value in values.items()))
 

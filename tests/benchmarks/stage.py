@@ -250,7 +250,7 @@ class Running:
         return self.process.pid
 
     async def started(self) -> None:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 300
         while "process.started" not in self.log.read_text():
             if self.process.poll() is not None or time.monotonic() > until:
                 raise BenchError(f"a Bode process did not start:\n{self.log.read_text()[-2000:]}")

@@ -60,8 +60,7 @@ async def measure(stage: Stage, runs: int, count: int) -> list[Row]:
     """Measure goals 4 and 5."""
     single = Row("4", "intake, one HTTP request, over a bare handler with one commit", "/s", 0.6, 0.8)
     many = Row("5", "intake in bulk, over one request each", "/s", 10, 30)
-    bare = Served("bare", stage.empty_database())
-    try:
+    with stage.empty_database() as database, Served("bare", database) as bare:
         async with stage.installation() as bode:
             await bode.start("api").started()
             port = bode.settings.api.port
@@ -95,8 +94,6 @@ async def measure(stage: Stage, runs: int, count: int) -> list[Row]:
                 if tuple(stored.one()) != (total, total):
                     raise BenchError(f"intake: not all of {total} messages are stored once")
             await bode.audit()
-    finally:
-        bare.stop()
     single.note = (
         f"both over {_CONNECTIONS} connections that are kept, uvicorn in front, a client that is no part of the CPU"
     )

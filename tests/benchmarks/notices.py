@@ -65,7 +65,10 @@ async def _sequencer(url: str) -> subprocess.Popen[str]:
 async def floor(stage: Stage, count: int) -> Drained:
     """Measure R, with the CPU of everything it uses."""
     numbers = stage.numbers(count)
-    with Contender("floor", stage.empty_database(), stage.smtp.port, count, numbers.start) as raw:
+    with (
+        stage.empty_database() as database,
+        Contender("floor", database, stage.smtp.port, count, numbers.start) as raw,
+    ):
         stage.settle()
         meter = Meter(stage.pids | {"floor": raw.pid})
         took = raw.run()

@@ -111,6 +111,12 @@ class Served:
             raise SystemExit(f"{module}: did not start")
         self.port = int(line)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()

@@ -15,7 +15,8 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,9 +121,16 @@ class Stage:
         first, self._number = self._number, self._number + count
         return range(first, first + count)
 
-    def empty_database(self) -> str:
-        """Make an empty database; gives its URL."""
-        return self._created("")
+    @contextmanager
+    def empty_database(self) -> Generator[str]:
+        """Give the URL of an empty database, for as long as it is needed."""
+        url = self._created("")
+        yield url
+        self.drop(url)
+
+    def drop(self, url: str) -> None:
+        """Drop a database: else PostgreSQL would clean it up while something else is measured."""
+        self._execute(f"DROP DATABASE {sa.make_url(url).database} WITH (FORCE)")
 
     def installation(self, *, sqlite: bool = False, extra: str = "", engine: str = "") -> Installation:
         """Make an installation of Bode with a database and a configuration of its own; `extra` is more TOML."""
@@ -289,6 +297,8 @@ class Installation:
             one.process.kill()
             one.process.wait()
         await self.app.close()
+        if not self.database.is_sqlite:
+            self.stage.drop(self.settings.database.url)
         shutil.rmtree(self._folder)
 
     @property

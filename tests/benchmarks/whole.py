@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import httpx
@@ -65,10 +66,13 @@ async def _hand_in(bode: Installation, number: int) -> None:
 async def textbook(stage: Stage, count: int, *, sqlite: bool = False) -> tuple[float, Cpu]:
     """Give messages a second through T, and the CPU."""
     numbers = stage.numbers(count)
-    file = stage.folder / f"textbook{numbers.start}.db"
-    database, broker = (f"sqlite:///{file}", "") if sqlite else (stage.empty_database(), stage.broker)
+    file = f"sqlite:///{stage.folder / f'textbook{numbers.start}.db'}"
+    broker = "" if sqlite else stage.broker
     box = f"http://127.0.0.1:{stage.box.port}/api/v1"
-    with Contender("textbook", database, broker, box, stage.smtp.port, count, numbers.start) as worker:
+    with (
+        nullcontext(file) if sqlite else stage.empty_database() as database,
+        Contender("textbook", database, broker, box, stage.smtp.port, count, numbers.start) as worker,
+    ):
         stage.settle()
         unused = {"postgresql", "redis"} if sqlite else set()
         meter = Meter({name: pid for name, pid in stage.pids.items() if name not in unused} | {"textbook": worker.pid})

@@ -1,13 +1,14 @@
-"""The log of evidence: what sequencing costs the workers (goal 11), and what a log of a million events takes."""
+"""The log of evidence: what a log of a million events takes.
+
+As a program (`python -m tests.benchmarks.evidence DATABASE`) it is the sequencer, alone in a process: see `notices`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
-import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,37 +32,10 @@ from bode.store import tables
 from bode.store.database import Database
 from bode.store.evidence_log import latest_checkpoint, prove_events, prove_growth
 from bode.store.log_folder import LogFolder
-from bode_ops.assembly import Application
 from bode_ops.demo.scenarios import MAASVELD
 
 ORIGIN = "bench.example"
 PER_MESSAGE = 10
-
-
-async def cost(
-    app: Application, work: Callable[[Application, int], Awaitable[float]], runs: int, count: int = 2000
-) -> list[tuple[float, float]]:
-    """Give pairs: the workers' deliveries a second with a sequencer in a process beside them, and without one."""
-    pairs: list[tuple[float, float]] = []
-    url = app.database.engine.url.render_as_string(hide_password=False)
-    await work(app, count // 4)
-    for run in range(runs):
-        measured: dict[bool, float] = {}
-        for beside in (True, False) if run % 2 else (False, True):
-            while await Sequencer(app.database).work():
-                pass
-            sequencer = None
-            try:
-                if beside:
-                    sequencer = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.evidence", url])  # noqa: ASYNC220 - started before anything is measured
-                    await asyncio.sleep(2)
-                measured[beside] = await work(app, count)
-            finally:
-                if sequencer is not None:
-                    sequencer.terminate()
-                    sequencer.wait()
-        pairs.append((measured[True], measured[False]))
-    return pairs
 
 
 async def large(database: Database, folder: Path, events: int) -> dict[str, float]:
@@ -173,5 +147,13 @@ async def _write(database: Database, count: int) -> list[UUID]:
     return ids
 
 
+async def _beside(url: str) -> None:
+    database = Database(url)
+    await database.check_schema()
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    await Sequencer(database).run()
+
+
 if __name__ == "__main__":
-    asyncio.run(Sequencer(Database(sys.argv[1])).run())
+    asyncio.run(_beside(sys.argv[1]))

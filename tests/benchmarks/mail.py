@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
+
+from tests.benchmarks.processes import cpu_seconds
 
 from bode.compose.notice import NoticeComposer, NoticeFacts
 from bode.domain.message import Nature, Term
@@ -57,11 +58,6 @@ def notices(count: int) -> list[NoticeMail]:
     ]
 
 
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 async def send(notifier: SmtpNotifier, chunks: Iterator[list[NoticeMail]]) -> None:
     for chunk in chunks:
         answers = await notifier.notify(notices=chunk)
@@ -70,9 +66,7 @@ async def send(notifier: SmtpNotifier, chunks: Iterator[list[NoticeMail]]) -> No
 
 
 async def measure(count: int, connections: int) -> None:
-    sink = subprocess.Popen(  # noqa: ASYNC220 - started once, before anything is measured
-        [sys.executable, str(HERE / "sink.py")], stdout=subprocess.PIPE, text=True
-    )
+    sink = subprocess.Popen([sys.executable, str(HERE / "sink.py")], stdout=subprocess.PIPE, text=True)
     assert sink.stdout is not None
     table = {"host": "127.0.0.1", "port": int(sink.stdout.readline()), "tls": "none", "connections": connections}
     notifier = SmtpNotifier.from_settings(table, clock=lambda: datetime.now(UTC))

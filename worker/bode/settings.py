@@ -1,7 +1,8 @@
 """Configuration: validated once, at start. A message names the file, the key, what was found and what is needed.
 
 Read from a TOML file (`--config`, or the environment variable `BODE_CONFIG`); environment variables such as
-`BODE__DATABASE__URL` go before it, so that secrets need not stand in a file.
+`BODE__DATABASE__URL` go before it, and so do files of that name in the folder that `BODE_SECRETS` names: Docker,
+Kubernetes and systemd hand secrets over in files. A variable goes before a file of the same name.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pydantic import (
     SecretStr,
     ValidationError,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -34,6 +35,8 @@ from bode.domain.policy import Channel, ChannelKind, LetterWithoutAddress, Notic
 from bode.domain.terms import Holidays
 from bode.evidence.note import KeyKind, NoteError, VerifierKey
 
+PREFIX = "BODE__"
+"""How the names of variables and of secret files begin."""
 _WAIT = re.compile(r"([0-9]{1,12})(s|m|h|d)")
 _TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -348,11 +351,19 @@ class PolicySettings(_Section):
     posting_overdue: Wait | None = None
 
 
+class _Environment(EnvSettingsSource):
+    """What the environment sets, and under it the files of the folder of secrets."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        files: dict[str, str | None] = {name.lower(): path.read_text("utf-8") for name, path in secret_files().items()}
+        return {name: text and text.rstrip("\r\n") for name, text in files.items()} | dict(super()._load_env_vars())
+
+
 class Settings(BaseSettings):
     """Everything an installation sets."""
 
     model_config = SettingsConfigDict(
-        env_prefix="BODE__", env_nested_delimiter="__", extra="forbid", frozen=True, toml_file=None
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, toml_file=None
     )
 
     environment: Literal["embedded", "production"] = "embedded"
@@ -385,8 +396,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment go before the file (which comes in as initial values)."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return env_settings, init_settings
+        del env_settings, dotenv_settings, file_secret_settings
+        return _Environment(settings_cls), init_settings
 
 
 def named(path: Path | None) -> Path | None:
@@ -394,19 +405,34 @@ def named(path: Path | None) -> Path | None:
     return path or (Path(found) if (found := os.environ.get("BODE_CONFIG")) else None)
 
 
+def secret_files() -> dict[str, Path]:
+    """Give the files of the folder that `BODE_SECRETS` names which set something, by the name of their variable."""
+    folder = os.environ.get("BODE_SECRETS")
+    if folder is None:
+        return {}
+    return {path.name: path for path in sorted(Path(folder).iterdir()) if path.name.upper().startswith(PREFIX)}
+
+
+def read_file(file: Path | None) -> dict[str, Any]:
+    """Read the configuration file as it stands; nothing without one. Raises `ConfigError` where it cannot be read."""
+    if file is None:
+        return {}
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"configuration {file}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"configuration {file} is no TOML: {error}") from error
+
+
 def load(path: Path | None) -> Settings:
     """Read and validate the configuration. Raises `ConfigError` naming the file and every key that is wrong."""
     file = named(path)
-    raw: dict[str, Any] = {}
-    if file is not None:
-        try:
-            raw = tomllib.loads(file.read_text("utf-8"))
-        except OSError as error:
-            raise ConfigError(f"configuration {file}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ConfigError(f"configuration {file} is no TOML: {error}") from error
+    raw = read_file(file)
     try:
         settings = Settings(**raw)
+    except (OSError, UnicodeDecodeError) as error:
+        faults = [f"BODE_SECRETS: a file of the folder of secrets cannot be read: {_why(error)}"]
     except ValidationError as error:
         faults = [
             f"{'.'.join(str(part) for part in item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
@@ -419,6 +445,11 @@ def load(path: Path | None) -> Settings:
         if not faults:
             return settings
     raise ConfigError("\n".join([f"configuration {file or '(environment)'}:", *(f"  {fault}" for fault in faults)]))
+
+
+def _why(error: OSError | UnicodeDecodeError) -> str:
+    """Say which file, and why; never what is in it."""
+    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else "it is not UTF-8"
 
 
 def _faults(settings: Settings) -> list[str]:

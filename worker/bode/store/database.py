@@ -60,6 +60,9 @@ class Database:
         # SQLite has one writer: inside this process writers stand in line here instead of failing with "locked".
         self._writer = asyncio.Lock() if self.is_sqlite else None
         options: dict[str, Any] = {} if self.is_sqlite else {"pool_size": pool_size, "max_overflow": pool_size}
+        if not self.is_sqlite:
+            # Of a database in SQL_ASCII the driver would give bytes where it gives texts.
+            options["connect_args"] = {"client_encoding": "utf8"}
         if connect is not None:
             options["connect_args"] = {"async_creator_fn": connect}
         # What a statement was given can be personal or sealed, and errors are logged: it is never part of their text.

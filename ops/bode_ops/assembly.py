@@ -96,13 +96,13 @@ def build(settings: Settings) -> Application:
     vault = Vault(read_key_file(settings.keys.file))
     database = build_database(settings)
     boxes = {
-        name: _adapter(f"channels.{name}", channel.adapter, channel.settings, Box, clock)
+        name: build_adapter(f"channels.{name}", channel.adapter, channel.settings, Box, clock)
         for name, channel in settings.channels.items()
     }
     if settings.notices is None or settings.print is None:
         raise ConfigError("configuration: notices and print each need an adapter")
-    notifier = _adapter("notices", settings.notices.adapter, settings.notices.settings, Notifier, clock)
-    printer = _adapter("print", settings.print.adapter, settings.print.settings, PrintService, clock)
+    notifier = build_adapter("notices", settings.notices.adapter, settings.notices.settings, Notifier, clock)
+    printer = build_adapter("print", settings.print.adapter, settings.print.settings, PrintService, clock)
     for name, channel in settings.channels.items():
         if boxes[name].capabilities.read_times and not isinstance(boxes[name], TellsReading):
             raise ConfigError(f"configuration: channels.{name}.adapter declares read_times and has no readings()")
@@ -113,7 +113,7 @@ def build(settings: Settings) -> Application:
                 raise ConfigError(f"configuration: channels.{name}.url: {error}") from error
     profile, profile_limits = None, ProfileLimits()
     if settings.profile is not None:
-        profile = _adapter("profile", settings.profile.adapter, settings.profile.settings, ProfileService, clock)
+        profile = build_adapter("profile", settings.profile.adapter, settings.profile.settings, ProfileService, clock)
         profile_limits = ProfileLimits(settings.profile.missing_share, settings.profile.missing_least)
     policy = build_policy(settings, {name: box.capabilities for name, box in boxes.items()})
     parts = Parts(
@@ -257,8 +257,8 @@ def providers(vault: Vault) -> Providers:
     return Providers(table["providers"], vault)
 
 
-def _adapter(where: str, name: str, settings: Mapping[str, Any], kind: Any, clock: Clock) -> Any:
-    """Make the adapter that a part of the configuration names, found by its entry point."""
+def build_adapter(where: str, name: str, settings: Mapping[str, Any], kind: Any, clock: Clock) -> Any:
+    """Make the adapter that a part of the configuration names, found by its entry point. Raises `ConfigError`."""
     found = {point.name: point for point in entry_points(group="bode.adapters")}
     if name not in found:
         known = ", ".join(sorted(found))

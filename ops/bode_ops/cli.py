@@ -56,11 +56,13 @@ from bode_ops.commands.base import (
     with_application,
 )
 from bode_ops.commands.bounces import bounce_app
+from bode_ops.commands.doctor import doctor
 from bode_ops.commands.evidence import evidence_app
 from bode_ops.commands.evidence_audit import audit, republish
 from bode_ops.commands.evidence_keys import keys_evidence_app
 from bode_ops.commands.keys import keys_app
 from bode_ops.commands.mock import mock_app
+from bode_ops.commands.show import config_show
 from bode_ops.commands.webhooks import webhook_app
 from bode_ops.demo.command import demo
 from bode_ops.demo.processes import DemoError
@@ -90,6 +92,8 @@ for sub in (lane_app, policy_app, config_app, db_app, keys_app, bounce_app, evid
     app.command(sub)
 app.command(demo)
 app.command(simulate)
+app.command(doctor)
+config_app.command(config_show, name="show")
 
 # ---------------------------------------------------------------------------------------------------- run and hand in
 

@@ -72,6 +72,11 @@ class Database:
         if self.is_sqlite:
             _prepare_sqlite(self.engine)
 
+    @property
+    def path(self) -> Path | None:
+        """The file of an SQLite database."""
+        return Path(self._url.database) if self.is_sqlite and self._url.database else None
+
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
         """Give a connection in a transaction that is committed at the end, or rolled back by an exception."""

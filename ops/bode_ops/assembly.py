@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from bode.compose.notice import NoticeComposer
 from bode.compose.paper import Paper
 from bode.compose.wording import typed_address
 from bode.domain.bounces import RuleBook
+from bode.engine import heartbeat
 from bode.engine.attestors import TimestampAuthority, Witness
 from bode.engine.box_results import BoxResults
 from bode.engine.checkpoints import Attestor, Checkpoints
 from bode.engine.doorbell import Doorbell, build_broker
+from bode.engine.heartbeat import Heartbeat, Nowhere, with_heartbeat
 from bode.engine.inbound import Inbound
 from bode.engine.lanes import Lanes
 from bode.engine.mail_health import MailHealth, Providers
@@ -61,6 +64,7 @@ class Application:
     sequencer: Sequencer
     teller: Teller
     webhooks: Webhooks
+    heartbeat: Heartbeat | None
     inbound: Inbound
     box_results: BoxResults
     bounce_routes: BounceRoutes
@@ -115,13 +119,16 @@ def build(settings: Settings) -> Application:
     if settings.profile is not None:
         profile = build_adapter("profile", settings.profile.adapter, settings.profile.settings, ProfileService, clock)
         profile_limits = ProfileLimits(settings.profile.missing_share, settings.profile.missing_least)
-    policy = build_policy(settings, {name: box.capabilities for name, box in boxes.items()})
+    # What comes from outside cannot name the heartbeat's channel: intake does not know it.
+    taken_in = build_policy(settings, {name: box.capabilities for name, box in boxes.items()})
+    policy = with_heartbeat(taken_in) if settings.heartbeat is not None else taken_in
+    own = {heartbeat.OIN: heartbeat.ORGANISATION} if settings.heartbeat is not None else {}
     parts = Parts(
         database=database,
         vault=vault,
         policy=policy,
         clock=clock,
-        boxes=boxes,
+        boxes={**boxes, **({heartbeat.CHANNEL: Nowhere(clock=clock.now)} if own else {})},
         notifier=notifier,
         printer=printer,
         profile=profile,
@@ -140,7 +147,8 @@ def build(settings: Settings) -> Application:
         organisations={
             oin: Organisation(oin, item.name, item.email, item.contact, item.address, dict(item.box_types))
             for oin, item in settings.organisations.items()
-        },
+        }
+        | own,
         box_urls={name: channel.url for name, channel in settings.channels.items()},
         chunk=settings.engine.chunk,
         lane_concurrency=settings.engine.lane_concurrency,
@@ -149,14 +157,12 @@ def build(settings: Settings) -> Application:
     doorbell = Doorbell(build_broker(settings.broker.url, settings.broker.namespace), chunk=parts.chunk)
     lanes = Lanes(parts, doorbell.ring)
     inbound = Inbound(parts, lanes)
-    intake = Intake(
-        database=database,
-        vault=vault,
-        policy=policy,
-        clock=clock,
-        organisations=frozenset(parts.organisations),
-        ring=doorbell.ring,
-    )
+    take_in = partial(Intake, database=database, vault=vault, clock=clock, ring=doorbell.ring)
+    intake = take_in(policy=taken_in, organisations=frozenset(settings.organisations))
+    beats = None
+    if settings.heartbeat is not None:
+        its_own = take_in(policy=policy, organisations=frozenset(own))
+        beats = Heartbeat(its_own, clock, every=settings.heartbeat.every)
     webhooks = Webhooks(database, clock, _receivers(settings))
     return Application(
         settings=settings,
@@ -169,6 +175,7 @@ def build(settings: Settings) -> Application:
         sequencer=Sequencer(database),
         teller=Teller(database, clock, on_numbered=webhooks.add),
         webhooks=webhooks,
+        heartbeat=beats,
         inbound=inbound,
         bounce_routes=BounceRoutes(inbound, settings.bounces, is_ours=parts.return_path.is_ours, now=clock.real),
         box_results=BoxResults(parts, lanes, inbound),

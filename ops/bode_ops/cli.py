@@ -387,20 +387,34 @@ def config_check(*, config: Config = None) -> None:
 
 
 @db_app.command(name="upgrade")
-def db_upgrade(*, config: Config = None) -> None:
+def db_upgrade(
+    *,
+    dry_run: Annotated[
+        bool, Parameter(negative="", help="Print the statements instead; changes and locks nothing (PostgreSQL).")
+    ] = False,
+    config: Config = None,
+) -> None:
     """Bring the database to the schema of this version; safe to run again."""
 
-    async def work() -> None:
+    async def work() -> str | None:
         found = load(config)
         check_database(found)
         database = assembly.build_database(found)
+        if dry_run and database.is_sqlite:
+            raise UsageError("--dry-run is for PostgreSQL: copy the SQLite file, and upgrade the copy")
         try:
+            if dry_run:
+                return await database.upgrade_sql()
             await database.upgrade()
         finally:
             await database.close()
+        return None
 
-    asyncio.run(work())
-    console.print("schema is current")
+    statements = asyncio.run(work())
+    if statements:
+        print(statements, end="")  # noqa: T201 - the answer itself
+    else:
+        console.print("schema is current")
 
 
 @db_app.command(name="harden")

@@ -123,12 +123,7 @@ async def _serve(app: Application, role: Role, checkpoints: Checkpoints | None) 
                 drain=app.lanes.drain, accept=app.queue_intake.accept, threads=settings.engine.threads
             )
         if role.includes(Role.SWEEPER):
-            tasks.append(asyncio.create_task(app.sweeper.run(settings.engine.sweep_seconds)))
-            tasks.append(asyncio.create_task(app.sequencer.run()))
-            tasks.append(asyncio.create_task(app.teller.run()))
-            tasks.append(asyncio.create_task(app.webhooks.run()))
-            if checkpoints is not None:
-                tasks.append(asyncio.create_task(checkpoints.run()))
+            tasks += _sweeping(app, checkpoints)
         if role.includes(Role.API):
             listener = socket.create_server((settings.api.host, settings.api.port))
             config = uvicorn.Config(
@@ -155,6 +150,14 @@ async def _serve(app: Application, role: Role, checkpoints: Checkpoints | None) 
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         log.info("process.stopped", role=role, clean=clean)
+
+
+def _sweeping(app: Application, checkpoints: Checkpoints | None) -> list[asyncio.Task[None]]:
+    """Start what the sweeper's role does."""
+    loops = [app.sweeper.run(app.settings.engine.sweep_seconds), app.sequencer.run(), app.teller.run()]
+    loops += [app.webhooks.run()]
+    loops += [part.run() for part in (app.heartbeat, checkpoints) if part is not None]
+    return [asyncio.create_task(loop) for loop in loops]
 
 
 async def _until_stopped(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:

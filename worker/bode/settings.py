@@ -183,6 +183,12 @@ class MetricsSettings(_Section):
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
 
 
+class HeartbeatSettings(_Section):
+    """How often a message of Bode's own goes through everything to nowhere; without this section none does."""
+
+    every: Annotated[Wait, Field(ge=timedelta(minutes=1), le=timedelta(minutes=10))] = timedelta(minutes=5)
+
+
 class WebhookSettings(_Section):
     """Who is called when something becomes of a message: where, for which bodies, signed with which secrets."""
 
@@ -374,6 +380,7 @@ class Settings(BaseSettings):
     clock: ClockSettings = ClockSettings()
     api: ApiSettings = ApiSettings()
     metrics: MetricsSettings = MetricsSettings()
+    heartbeat: HeartbeatSettings | None = None
     bounces: BounceSettings = BounceSettings()
     engine: EngineSettings = EngineSettings()
     channels: dict[str, ChannelSettings] = {}
@@ -455,9 +462,9 @@ def _why(error: OSError | UnicodeDecodeError) -> str:
 def _faults(settings: Settings) -> list[str]:
     """Give what is wrong between keys, and what is unsafe in production."""
     faults = [
-        f"organisations.{oin}: an OIN has 20 digits"
+        f"organisations.{oin}: an OIN has 20 digits, not all 0"
         for oin in settings.organisations
-        if not re.fullmatch(r"[0-9]{20}", oin)
+        if not re.fullmatch(r"(?!0{20})[0-9]{20}", oin)
     ]
     primaries = [name for name, channel in settings.channels.items() if channel.primary]
     if len(primaries) > 1:
@@ -465,8 +472,9 @@ def _faults(settings: Settings) -> list[str]:
     for name, channel in settings.channels.items():
         if channel.kind is ChannelKind.EMAIL and channel.ceiling is not Confidentiality.LAAG:
             faults.append(f"channels.{name}.ceiling is {channel.ceiling}: e-mail carries 'laag' only (Awb 2:9)")
-        if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name):
-            faults.append(f"channels.{name}: a name is lower case letters, digits and dashes, at most 32")
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name) or name == "hartslag":
+            what = "lower case letters, digits and dashes, at most 32; 'hartslag' is Bode's own"
+            faults.append(f"channels.{name}: a name is {what}")
     faults += _address_faults(settings)
     faults += _webhook_faults(settings)
     wanted = settings.policy.notice_last_attempt

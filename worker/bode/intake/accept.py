@@ -50,6 +50,8 @@ class Route(StrEnum):
     HTTP = "http"
     QUEUE = "queue"
     COMMAND = "command"
+    HEARTBEAT = "heartbeat"
+    """From Bode itself: to be left out where senders' messages are counted."""
 
 
 @dataclass(frozen=True, slots=True)

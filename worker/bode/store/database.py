@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import sqlalchemy as sa
 from alembic import command
@@ -120,19 +121,41 @@ class Database:
         """Bring the schema to the one this version works with: whole or not at all, and one process at a time."""
 
         def run(sync: sa.Connection) -> None:
-            config = Config()
-            config.set_main_option("script_location", str(_MIGRATIONS))
-            config.attributes["connection"] = sync
-            command.upgrade(config, "head")
+            command.upgrade(_alembic(sync), "head")
 
         async with self.write() as connection:
             if not self.is_sqlite:
                 await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
             await connection.run_sync(run)
 
+    async def upgrade_sql(self) -> str:
+        """Give the statements that `upgrade` would carry out now, of PostgreSQL: nothing is changed or locked.
+
+        Empty when the schema is current. Of SQLite they cannot be told beforehand: `ValueError`.
+        """
+        if self.is_sqlite:
+            raise ValueError("SQLite's statements follow from the tables that are there")
+        written = StringIO()
+
+        def run(sync: sa.Connection) -> None:
+            found = MigrationContext.configure(sync).get_current_revision()
+            if found != ScriptDirectory(str(_MIGRATIONS)).get_current_head():
+                command.upgrade(_alembic(sync, written), f"{found or 'base'}:head", sql=True)
+
+        async with self.engine.connect() as connection:
+            await connection.run_sync(run)
+        return written.getvalue()
+
     async def close(self) -> None:
         """Close all connections."""
         await self.engine.dispose()
+
+
+def _alembic(connection: sa.Connection, output: TextIO | None = None) -> Config:
+    config = Config(output_buffer=output)
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config
 
 
 def _prepare_sqlite(engine: AsyncEngine) -> None:

@@ -66,6 +66,7 @@ from bode_ops.commands.show import config_show
 from bode_ops.commands.webhooks import webhook_app
 from bode_ops.demo.command import demo
 from bode_ops.demo.processes import DemoError
+from bode_ops.restored import Restored, restored
 from bode_ops.run import Role
 from bode_ops.run import run as run_role
 from bode_ops.simulate import simulate
@@ -415,6 +416,28 @@ def db_upgrade(
         print(statements, end="")  # noqa: T201 - the answer itself
     else:
         console.print("schema is current")
+
+
+@db_app.command(name="restored")
+def db_restored(*, reason: Reason, by: By | None = None, config: Config = None) -> None:
+    """After a restore, and before Bode is started: have it find out what was done since the backup was made.
+
+    Without it, what the backup says is to be done would be done again, and a box that does not know a repeat would have
+    a message twice. Run it once; docs/operations.md has the whole procedure.
+    """
+    why = a_reason(reason)
+
+    async def work(application: Application) -> Restored:
+        return await restored(application, by=by or me(), reason=why)
+
+    done = with_application(config, work)
+    last = f"{done.since:%Y-%m-%d %H:%M:%S}Z" if done.since is not None else "none"
+    console.print(f"last event in this database: {last}; steps that may have been done since: {done.steps}")
+    if done.lost is not None and done.lost > 0:
+        console.print(
+            f"the published log has {done.lost} more events than this database: what was accepted, sent or bounced "
+            "since is not known here, and nothing is signed until that is settled (docs/operations.md)"
+        )
 
 
 @db_app.command(name="harden")

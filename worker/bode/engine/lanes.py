@@ -348,7 +348,9 @@ class Lanes:
         return True
 
     async def announce(self, written: Written) -> None:
-        """After a commit: ring for what is ready, and give the alarms."""
+        """After a commit: ring for what is ready, give the alarms, and tell what ended."""
+        for ended in written.ended:
+            ended.tell()
         for message_id, alarm in written.alarms:
             await self._alarm(message_id, alarm)
         await self._ring(written.lanes)

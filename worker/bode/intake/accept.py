@@ -351,7 +351,9 @@ class Intake:
                 text = "Dit bericht is al onderweg. Stuur een nieuw bericht met de aard 'intrekking' (Awb 2:12)."
                 raise Conflict([Fault("#", "al_onderweg", text)])
             ledger.apply(ev.Cancelled(by, reason), self._policy, now)
-            await write(connection, ledgers, policy=self._policy, vault=self._vault, now=now)
+            written = await write(connection, ledgers, policy=self._policy, vault=self._vault, now=now)
+        for ended in written.ended:
+            ended.tell()
 
 
 def _count(answer: Accepted | Refused, route: Route) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ from bode.store.log_folder import LogFolder
 from bode.store.vault import Vault, read_key_file
 from bode_adapters.contract import Adapter, Box, Notifier, PrintService, ProfileService, SettingError, TellsReading
 from bode_ops.bounce_routes import BounceRoutes
+from bode_ops.traces import Traces, traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class Application:
             await adapter.close()
         await self.doorbell.close()
         await self.database.close()
+        if isinstance(self.parts.trace, Traces):
+            await asyncio.to_thread(self.parts.trace.close)
 
 
 def build(settings: Settings) -> Application:
@@ -153,11 +157,12 @@ def build(settings: Settings) -> Application:
         chunk=settings.engine.chunk,
         lane_concurrency=settings.engine.lane_concurrency,
         lease_seconds=settings.engine.lease_seconds,
+        trace=traces(settings.tracing) if settings.tracing is not None else None,
     )
     doorbell = Doorbell(build_broker(settings.broker.url, settings.broker.namespace), chunk=parts.chunk)
     lanes = Lanes(parts, doorbell.ring)
     inbound = Inbound(parts, lanes)
-    take_in = partial(Intake, database=database, vault=vault, clock=clock, ring=doorbell.ring)
+    take_in = partial(Intake, database=database, vault=vault, clock=clock, ring=doorbell.ring, trace=parts.trace)
     intake = take_in(policy=taken_in, organisations=frozenset(settings.organisations))
     beats = None
     if settings.heartbeat is not None:

@@ -90,8 +90,8 @@ box_types = {{ mijnoverheid = "MVBESLUI" }}
 class Installation:
     """A configuration, and the process that runs on it."""
 
-    def __init__(self, folder: Path, mail: MockMailServer, values: Mapping[str, Any]) -> None:
-        self.folder, self.mail, self.values = folder, mail, dict(values)
+    def __init__(self, folder: Path, relay: contextlib.AsyncExitStack, values: Mapping[str, Any]) -> None:
+        self.folder, self.relay, self.values = folder, relay, dict(values)
         self.config = folder / "bode.toml"
         self.process: asyncio.subprocess.Process | None = None
         with socket.create_server(("127.0.0.1", 0)) as found:
@@ -129,6 +129,14 @@ class Installation:
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
+
+    async def relay_ends(self) -> None:
+        """End the mail server, with every line to it."""
+        await self.relay.aclose()
+
+    async def relay_begins(self) -> None:
+        """Start it again where it was."""
+        await self.relay.enter_async_context(MockMailServer(port=self.values["smtp"]))
 
     async def stop_lanes(self, *lanes: str) -> None:
         async with self._database() as database, database.write() as connection:
@@ -189,9 +197,11 @@ async def installed(folder: Path, database: str, *, factor: float) -> AsyncItera
     first = mijnoverheid.create_mock(clock=clock.now, api_key="sleutel")
     second = mijndomein.create_mock(clock=clock.now)
     third = print_rest.create_mock(clock=clock.now, token="mock")
-    async with MockMailServer() as mail, serve(first) as one, serve(second) as two, serve(third) as three:
+    relay = contextlib.AsyncExitStack()
+    async with relay, serve(first) as one, serve(second) as two, serve(third) as three:
+        mail = await relay.enter_async_context(MockMailServer())
         values = {"folder": folder, "mijnoverheid": one, "mijndomein": two, "print_service": three, "smtp": mail.port}
-        made = Installation(folder, mail, values | {"factor": factor, "start": clock.origin.isoformat()})
+        made = Installation(folder, relay, values | {"factor": factor, "start": clock.origin.isoformat()})
         made.use(database=database, origin="drill.example/first", published="first")
         try:
             yield made

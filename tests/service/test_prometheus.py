@@ -117,7 +117,7 @@ async def test_an_outage_of_the_relay_is_told_in_order_and_ends(bode, prometheus
     await bode.hand_in(body() for _ in range(3))
     await bode.hand_in([body(channels=(), email=None), body(email="weg.piet@post.example.nl")])
     await bode.until(lambda: prometheus.ask('bode_step_outcomes_total{outcome="NoticeSent"} >= 3'))
-    bode.mail.replies["connect"] = "421 4.3.2 closing"
+    await bode.relay_ends()
     await bode.hand_in(body() for _ in range(5))
     with pytest.raises(AssertionError):
         await bode.hand_in([body(aard="sprookje")])
@@ -138,7 +138,7 @@ async def test_an_outage_of_the_relay_is_told_in_order_and_ends(bode, prometheus
     assert not unexplained
 
     # The relay is back: the notices go out within their 48 hours, and it is quiet again.
-    del bode.mail.replies["connect"]
+    await bode.relay_begins()
     await bode.until(lambda: prometheus.ask('bode_step_outcomes_total{outcome="NoticeSent"} >= 8'))
 
     async def quiet() -> bool:

@@ -189,6 +189,12 @@ class HeartbeatSettings(_Section):
     every: Annotated[Wait, Field(ge=timedelta(minutes=1), le=timedelta(minutes=10))] = timedelta(minutes=5)
 
 
+class TracingSettings(_Section):
+    """Where traces go (OTLP over HTTP, as http://collector:4318/v1/traces); without this section none are made."""
+
+    endpoint: HttpAddress
+
+
 class WebhookSettings(_Section):
     """Who is called when something becomes of a message: where, for which bodies, signed with which secrets."""
 
@@ -381,6 +387,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     metrics: MetricsSettings = MetricsSettings()
     heartbeat: HeartbeatSettings | None = None
+    tracing: TracingSettings | None = None
     bounces: BounceSettings = BounceSettings()
     engine: EngineSettings = EngineSettings()
     channels: dict[str, ChannelSettings] = {}

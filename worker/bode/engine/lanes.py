@@ -31,6 +31,7 @@ from bode.store.database import DATABASE_AWAY
 from bode.store.record import Ledger, Ring, Written, lock, read_deliveries, write
 from bode.store.steps import Leased
 from bode.store.vault import OtherKeyError
+from bode.tracing import Span
 
 log = structlog.get_logger()
 
@@ -124,10 +125,13 @@ class Lanes:
         except OtherKeyError:
             await self._stop_for_other_key(lane, leased)
             return 0
+        began = time.time_ns()
         outcome = await self._calls.make(lane, work, until=until)
         outcome.events += gone
         await failpoint(Point.AFTER_CALL)
         called = time.perf_counter()
+        if self._parts.trace is not None:
+            self._parts.trace(_spans(lane, outcome, began, time.time_ns()))
         recorded = await self._record_all(lane, outcome)
         finished = time.perf_counter()
         CALL_SECONDS.labels(lane).observe(called - started)
@@ -368,6 +372,20 @@ class Lanes:
             if stopped:
                 ALARMS.labels(AlarmKind.LANE_STOPPED, alarm.lane).inc()
                 log.error("lane.stopped", lane=alarm.lane, reason="many sender-side refusals")
+
+
+def _spans(lane: str, outcome: Outcome, began_ns: int, ended_ns: int) -> list[Span]:
+    """Give the calls of a chunk as spans, each in the trace of its message."""
+    return [
+        Span(
+            item.message_id,
+            f"{item.action} {lane}",
+            began_ns,
+            ended_ns,
+            {"lane": lane, "part": item.part, "outcome": type(event).__name__, "call": str(item.call or "")},
+        )
+        for item, event in outcome.events
+    ]
 
 
 def _not_known(item: Leased, now: datetime) -> ev.Event:

@@ -17,6 +17,7 @@ from bode.engine.profile_guard import ProfileLimits
 from bode.engine.return_path import ReturnPath
 from bode.store.database import Database
 from bode.store.vault import Vault
+from bode.tracing import Trace
 from bode_adapters.contract import Box, Notifier, PrintService, ProfileService
 
 
@@ -56,6 +57,8 @@ class Parts:
     chunk: int = 100
     lane_concurrency: int = 2
     lease_seconds: float = 120.0
+    trace: Trace | None = None
+    """Takes traces, where they are asked for."""
     new_id: Callable[[], UUID] = uuid4
     """Makes the ids of calls; a simulation's are the same for the same seed."""
 

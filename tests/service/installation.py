@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 
@@ -22,6 +23,8 @@ from bode_adapters.mijndomein import mock as mijndomein
 from bode_adapters.mijnoverheid import mock as mijnoverheid
 from bode_adapters.print_rest import mock as print_rest
 from bode_adapters.serving import serve
+from bode_ops import cli
+from bode_ops.commands import base
 
 LANES = ("mijnoverheid", "mijndomein", "kennisgeving", "print")
 CONFIG = """
@@ -103,20 +106,28 @@ class Installation:
         self.values |= changes
         self.config.write_text(CONFIG.format(**self.values))
 
-    def make_ready(self) -> None:
+    async def make_ready(self) -> None:
         for command in (["keys", "init"], ["keys", "evidence", "init"], ["db", "upgrade"]):
-            self.bode(*command)
+            await self.bode(*command)
 
-    def bode(self, *words: str, code: int = 0) -> str:
-        """Run a command to its end."""
-        done = subprocess.run(
-            [sys.executable, "-m", "bode_ops", *words, "--config", str(self.config)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout
+    async def bode(self, *words: str, code: int = 0) -> str:
+        """Run a command to its end, in a thread: a process of its own would begin with reading all of Bode."""
+        return await asyncio.to_thread(self._bode, [*words, "--config", str(self.config)], code)
+
+    def _bode(self, words: list[str], code: int) -> str:
+        printed, ended = io.StringIO(), 0
+        with (
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(printed),
+            mock.patch.object(base.logs, "configure"),
+            mock.patch.object(sys, "argv", ["bode", *words]),
+        ):
+            try:
+                cli.main()
+            except SystemExit as end:
+                ended = end.code or 0
+        assert ended == code, printed.getvalue()
+        return printed.getvalue()
 
     async def start(self) -> None:
         with (self.folder / "bode.log").open("ab") as log:

@@ -68,7 +68,7 @@ class Drill:
 @pytest.fixture
 async def drill(tmp_path, own_postgres):
     async with installed(tmp_path, own_postgres.fresh(), factor=600) as bode:
-        bode.make_ready()
+        await bode.make_ready()
         yield Drill(bode, own_postgres)
 
 
@@ -90,17 +90,17 @@ async def test_what_was_sent_after_the_backup_is_found_out_and_not_sent_again(dr
 
     # A restore without loss: the evidence is whole, and goes on under the same name.
     drill.restore(tmp_path / "after.dump")
-    assert "in order" in bode.bode("evidence", "audit")
-    told = bode.bode("db", "restored", "--reason", "Oefening zonder verlies")
+    assert "in order" in await bode.bode("evidence", "audit")
+    told = await bode.bode("db", "restored", "--reason", "Oefening zonder verlies")
     assert "more events than this database" not in told
 
     # A restore of the older backup, which says that everything is still to be sent.
     drill.restore(tmp_path / "before.dump")
     assert drill.to_send() == 3 * EACH
-    told = bode.bode("db", "restored", "--reason", "Oefening", "--by", "j.jansen")
+    told = await bode.bode("db", "restored", "--reason", "Oefening", "--by", "j.jansen")
     assert int(re.search(r"may have been done since: (\d+)", told)[1]) >= 3 * EACH
     assert "more events than this database" in told
-    assert "database_restored" in bode.bode("lane", "acts")
+    assert "database_restored" in await bode.bode("lane", "acts")
     published = sorted((tmp_path / "first").rglob("*"))
     await bode.start()
     await bode.start_lanes(*LANES)
@@ -112,15 +112,15 @@ async def test_what_was_sent_after_the_backup_is_found_out_and_not_sent_again(dr
     assert '"reason": "smaller"' in bode.log or '"reason": "forked"' in bode.log
     await bode.kill()
     assert sorted((tmp_path / "first").rglob("*")) == published
-    bode.bode("evidence", "audit", code=1)
+    await bode.bode("evidence", "audit", code=1)
 
     # Settled by a person: a log under a new name, beside the old one, which stays as it was published.
     bode.use(origin="drill.example/second", published="second")
-    bode.bode("keys", "evidence", "rotate")
+    await bode.bode("keys", "evidence", "rotate")
     await bode.start()
     await bode.until((tmp_path / "second" / "checkpoint").exists)
     await asyncio.sleep(2)
     await bode.kill()
-    assert "in order" in bode.bode("evidence", "audit")
+    assert "in order" in await bode.bode("evidence", "audit")
     assert sorted((tmp_path / "first").rglob("*")) == published
     assert await drill.times() == sent

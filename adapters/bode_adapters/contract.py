@@ -362,6 +362,20 @@ class LetterReport:
     why: ReturnReason | None = None
 
 
+# ---------------------------------------------------------------------------------------------------------- trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is wrong between us and the other side, for a person to mend: about no message, and nothing personal."""
+
+    code: str
+    text: str = ""
+    """What it means, where the code alone does not say it."""
+    where: str = ""
+    """Which one, where there are several on the other side: for mail, the relay."""
+
+
 # ----------------------------------------------------------------------------------------------------- capabilities
 
 
@@ -434,6 +448,15 @@ class Adapter(Protocol):
 
     async def close(self) -> None:
         """Finish, and release what `open` took."""
+        ...
+
+
+@runtime_checkable
+class Probed(Protocol):
+    """What an adapter has beside its protocol when a person can have it ask whether the other side is there."""
+
+    async def probe(self) -> Sequence[Trouble]:
+        """Ask the other side something that changes nothing and is about nobody; gives what is wrong, if anything."""
         ...
 
 

@@ -17,7 +17,16 @@ from typing import Final, cast
 import httpcore
 import httpx
 
-from bode_adapters.contract import Answer, RefusalKind, Refused, SettingError, Unavailable, Unknown
+from bode_adapters.contract import (
+    Answer,
+    MailRefused,
+    RefusalKind,
+    Refused,
+    SettingError,
+    Trouble,
+    Unavailable,
+    Unknown,
+)
 
 HIDDEN: Final = "(not shown)"
 """Stands where a setting's value would stand, had it not been a secret or something that may be one."""
@@ -240,6 +249,33 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(cause))
         yield cause
         cause = cause.__cause__ or cause.__context__
+
+
+_MEANINGS: Final[Mapping[str, str]] = {
+    "connect_error": "nothing listens at its address, or the name leads nowhere",
+    "timeout": "it took the question, and did not answer in time",
+    "connection_lost": "it ended the connection without an answer",
+}
+
+
+def trouble(answer: Answer) -> Trouble:
+    """Say what an answer that is no good one means for the line to the other side."""
+    match answer:
+        case Refused(code=code, text=text) | MailRefused(code=code, text=text):
+            return Trouble(str(code), text)
+        case _:
+            code = answer.code if isinstance(answer, Unavailable | Unknown) else type(answer).__name__
+            return Trouble(code, _MEANINGS.get(code, ""))
+
+
+def trouble_of_status(response: httpx.Response, what: str) -> Trouble:
+    """Say what a status means that is not the one which a question about nothing gets. `what` ought to be there."""
+    status = response.status_code
+    if status in {401, 403}:
+        return Trouble(f"http_{status}", "it does not accept our key, token or certificate")
+    if status in {404, 405} or response.is_redirect:
+        return Trouble(f"http_{status}", f"there is no {what} at base_url")
+    return Trouble(f"http_{status}")
 
 
 def by_status(response: httpx.Response, table: Mapping[int, Answer], *, now: datetime) -> Answer:

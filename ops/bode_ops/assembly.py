@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,12 @@ from bode.compose.notice import NoticeComposer
 from bode.compose.paper import Paper
 from bode.compose.wording import typed_address
 from bode.domain.bounces import RuleBook
+from bode.engine import heartbeat
 from bode.engine.attestors import TimestampAuthority, Witness
 from bode.engine.box_results import BoxResults
 from bode.engine.checkpoints import Attestor, Checkpoints
 from bode.engine.doorbell import Doorbell, build_broker
+from bode.engine.heartbeat import Heartbeat, Nowhere, with_heartbeat
 from bode.engine.inbound import Inbound
 from bode.engine.lanes import Lanes
 from bode.engine.mail_health import MailHealth, Providers
@@ -56,6 +60,7 @@ from bode_adapters.rest import SettingsTable
 from bode_adapters.secret_file import SecretFileError, read_secret
 from bode_adapters.zgw import Registers
 from bode_ops.bounce_routes import BounceRoutes
+from bode_ops.traces import Traces, traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,7 @@ class Application:
     teller: Teller
     webhooks: Webhooks
     zgw: Zgw
+    heartbeat: Heartbeat | None
     inbound: Inbound
     box_results: BoxResults
     bounce_routes: BounceRoutes
@@ -102,6 +108,8 @@ class Application:
             await self.queue_intake.close()
         await self.doorbell.close()
         await self.database.close()
+        if isinstance(self.parts.trace, Traces):
+            await asyncio.to_thread(self.parts.trace.close)
 
 
 def build(settings: Settings) -> Application:
@@ -112,13 +120,13 @@ def build(settings: Settings) -> Application:
     vault = Vault(read_key_file(settings.keys.file))
     database = build_database(settings)
     boxes = {
-        name: _adapter(f"channels.{name}", channel.adapter, channel.settings, Box, clock)
+        name: build_adapter(f"channels.{name}", channel.adapter, channel.settings, Box, clock)
         for name, channel in settings.channels.items()
     }
     if settings.notices is None or settings.print is None:
         raise ConfigError("configuration: notices and print each need an adapter")
-    notifier = _adapter("notices", settings.notices.adapter, settings.notices.settings, Notifier, clock)
-    printer = _adapter("print", settings.print.adapter, settings.print.settings, PrintService, clock)
+    notifier = build_adapter("notices", settings.notices.adapter, settings.notices.settings, Notifier, clock)
+    printer = build_adapter("print", settings.print.adapter, settings.print.settings, PrintService, clock)
     for name, channel in settings.channels.items():
         if boxes[name].capabilities.read_times and not isinstance(boxes[name], TellsReading):
             raise ConfigError(f"configuration: channels.{name}.adapter declares read_times and has no readings()")
@@ -129,15 +137,18 @@ def build(settings: Settings) -> Application:
                 raise ConfigError(f"configuration: channels.{name}.url: {error}") from error
     profile, profile_limits = None, ProfileLimits()
     if settings.profile is not None:
-        profile = _adapter("profile", settings.profile.adapter, settings.profile.settings, ProfileService, clock)
+        profile = build_adapter("profile", settings.profile.adapter, settings.profile.settings, ProfileService, clock)
         profile_limits = ProfileLimits(settings.profile.missing_share, settings.profile.missing_least)
-    policy = build_policy(settings, {name: box.capabilities for name, box in boxes.items()})
+    # What comes from outside cannot name the heartbeat's channel: intake does not know it.
+    taken_in = build_policy(settings, {name: box.capabilities for name, box in boxes.items()})
+    policy = with_heartbeat(taken_in) if settings.heartbeat is not None else taken_in
+    own = {heartbeat.OIN: heartbeat.ORGANISATION} if settings.heartbeat is not None else {}
     parts = Parts(
         database=database,
         vault=vault,
         policy=policy,
         clock=clock,
-        boxes=boxes,
+        boxes={**boxes, **({heartbeat.CHANNEL: Nowhere(clock=clock.now)} if own else {})},
         notifier=notifier,
         printer=printer,
         profile=profile,
@@ -156,13 +167,15 @@ def build(settings: Settings) -> Application:
         organisations={
             oin: Organisation(oin, item.name, item.email, item.contact, item.address, dict(item.box_types))
             for oin, item in settings.organisations.items()
-        },
+        }
+        | own,
         box_urls={name: channel.url for name, channel in settings.channels.items()},
         chunk=settings.engine.chunk,
         lane_concurrency=settings.engine.lane_concurrency,
         lane_rules={name: lane.rules(settings.engine.lane_concurrency) for name, lane in settings.lanes.items()},
         hold_seconds=settings.engine.hold_seconds,
         heartbeat_seconds=settings.engine.heartbeat_seconds,
+        trace=traces(settings.tracing) if settings.tracing is not None else None,
     )
     if unknown := sorted(settings.lanes.keys() - set(parts.lanes)):
         known = ", ".join(parts.lanes)
@@ -170,15 +183,20 @@ def build(settings: Settings) -> Application:
     doorbell = Doorbell(build_broker(settings.broker.url, settings.broker.namespace), chunk=parts.chunk)
     lanes = Lanes(parts, doorbell.ring)
     inbound = Inbound(parts, lanes)
-    intake = Intake(
+    take_in = partial(
+        Intake,
         database=database,
         vault=vault,
-        policy=policy,
         clock=clock,
-        organisations=frozenset(parts.organisations),
         ring=doorbell.ring,
         fetcher=Fetcher(_document_sources(settings)),
+        trace=parts.trace,
     )
+    intake = take_in(policy=taken_in, organisations=frozenset(settings.organisations))
+    beats = None
+    if settings.heartbeat is not None:
+        its_own = take_in(policy=policy, organisations=frozenset(own))
+        beats = Heartbeat(its_own, clock, every=settings.heartbeat.every)
     webhooks = Webhooks(database, clock, _receivers(settings))
     return Application(
         settings=settings,
@@ -192,6 +210,7 @@ def build(settings: Settings) -> Application:
         teller=Teller(database, clock, on_numbered=webhooks.add),
         webhooks=webhooks,
         zgw=Zgw(database, clock, intake, policy, _zgw_sources(settings, clock)),
+        heartbeat=beats,
         inbound=inbound,
         bounce_routes=BounceRoutes(inbound, settings.bounces, is_ours=parts.return_path.is_ours, now=clock.real),
         box_results=BoxResults(parts, lanes, inbound),
@@ -418,8 +437,8 @@ def providers(vault: Vault) -> Providers:
     return Providers(table["providers"], vault)
 
 
-def _adapter(where: str, name: str, settings: Mapping[str, Any], kind: Any, clock: Clock) -> Any:
-    """Make the adapter that a part of the configuration names, found by its entry point."""
+def build_adapter(where: str, name: str, settings: Mapping[str, Any], kind: Any, clock: Clock) -> Any:
+    """Make the adapter that a part of the configuration names, found by its entry point. Raises `ConfigError`."""
     found = {point.name: point for point in entry_points(group="bode.adapters")}
     if name not in found:
         known = ", ".join(sorted(found))

@@ -53,6 +53,7 @@ from bode_ops.commands.base import (
     with_application,
 )
 from bode_ops.commands.bounces import bounce_app
+from bode_ops.commands.doctor import doctor
 from bode_ops.commands.enqueue import enqueue
 from bode_ops.commands.evidence import evidence_app
 from bode_ops.commands.evidence_audit import audit, republish
@@ -61,10 +62,12 @@ from bode_ops.commands.keys import keys_app
 from bode_ops.commands.lanes import lane_app
 from bode_ops.commands.mock import mock_app
 from bode_ops.commands.queue import queue_app
+from bode_ops.commands.show import config_show
 from bode_ops.commands.webhooks import webhook_app
 from bode_ops.commands.zgw import zgw_app
 from bode_ops.demo.command import demo
 from bode_ops.demo.processes import DemoError
+from bode_ops.restored import Restored, restored
 from bode_ops.run import Role
 from bode_ops.run import run as run_role
 from bode_ops.simulate import simulate
@@ -101,6 +104,8 @@ for sub in (
 app.command(enqueue)
 app.command(demo)
 app.command(simulate)
+app.command(doctor)
+config_app.command(config_show, name="show")
 
 # ---------------------------------------------------------------------------------------------------- run and hand in
 
@@ -276,20 +281,56 @@ def config_check(*, config: Config = None) -> None:
 
 
 @db_app.command(name="upgrade")
-def db_upgrade(*, config: Config = None) -> None:
+def db_upgrade(
+    *,
+    dry_run: Annotated[
+        bool, Parameter(negative="", help="Print the statements instead; changes and locks nothing (PostgreSQL).")
+    ] = False,
+    config: Config = None,
+) -> None:
     """Bring the database to the schema of this version; safe to run again."""
 
-    async def work() -> None:
+    async def work() -> str | None:
         found = load(config)
         check_database(found)
         database = assembly.build_database(found)
+        if dry_run and database.is_sqlite:
+            raise UsageError("--dry-run is for PostgreSQL: copy the SQLite file, and upgrade the copy")
         try:
+            if dry_run:
+                return await database.upgrade_sql()
             await database.upgrade()
         finally:
             await database.close()
+        return None
 
-    asyncio.run(work())
-    console.print("schema is current")
+    statements = asyncio.run(work())
+    if statements:
+        print(statements, end="")  # noqa: T201 - the answer itself
+    else:
+        console.print("schema is current")
+
+
+@db_app.command(name="restored")
+def db_restored(*, reason: Reason, by: By | None = None, config: Config = None) -> None:
+    """After a restore, and before Bode is started: have it find out what was done since the backup was made.
+
+    Without it, what the backup says is to be done would be done again, and a box that does not know a repeat would have
+    a message twice. Run it once; docs/operations.md has the whole procedure.
+    """
+    why = a_reason(reason)
+
+    async def work(application: Application) -> Restored:
+        return await restored(application, by=by or me(), reason=why)
+
+    done = with_application(config, work)
+    last = f"{done.since:%Y-%m-%d %H:%M:%S}Z" if done.since is not None else "none"
+    console.print(f"last event in this database: {last}; steps that may have been done since: {done.steps}")
+    if done.lost is not None and done.lost > 0:
+        console.print(
+            f"the published log has {done.lost} more events than this database: what was accepted, sent or bounced "
+            "since is not known here, and nothing is signed until that is settled (docs/operations.md)"
+        )
 
 
 @db_app.command(name="harden")

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.domain.parts import DeliveryState
 from bode.domain.terms import Holidays, legal_day
+from bode.engine import heartbeat
 from bode.engine.lane_rules import in_force
 from bode.engine.parts import Parts
 from bode.store import tables
@@ -127,6 +128,13 @@ DUE_AGE = Gauge(
 CHECKPOINT_AGE = Gauge(
     "bode_evidence_checkpoint_age_seconds", "Age of the last published checkpoint; 0 without one.", registry=DATABASE
 )
+HEARTBEAT_AGE = Gauge(
+    "bode_heartbeat_age_seconds",
+    "Age of the last heartbeat that went all the way; since the start of this process where none did. Only where "
+    "[heartbeat] is configured.",
+    ["lane"],
+    registry=DATABASE,
+)
 DATABASE_UP = Gauge("bode_database_up", "1 when the database answered; else its gauges are old.", registry=DATABASE)
 SCHEMA_CURRENT = Gauge(
     "bode_database_schema_current", "1 when the schema is the one of this version.", registry=DATABASE
@@ -163,6 +171,7 @@ class DatabaseMetrics:
         self._keep_seconds = keep_seconds
         self._certificates = certificates
         self._disks = disks
+        self._started_at = parts.clock.now()
         self._read_at: float | None = None
         self._alone = asyncio.Lock()
 
@@ -271,6 +280,10 @@ class DatabaseMetrics:
             for name, stopped_at in lanes:
                 LANE_STOPPED.labels(name).set(stopped_at is not None)
             await _refresh_evidence(connection, now)
+            if heartbeat.CHANNEL in self._parts.boxes:
+                arrived = await _last_heartbeat(connection)
+                age = now - (arrived if arrived is not None else self._started_at)
+                HEARTBEAT_AGE.labels(heartbeat.CHANNEL).set(age.total_seconds())
         within_law = self._parts.policy.notice_within
         UNNOTICED_AGE.set((now - (oldest - within_law)).total_seconds() if oldest is not None else 0)
         OVERDUE.set(overdue)
@@ -298,6 +311,19 @@ def _set_steps(rows: Iterable[Any], now: datetime, quiet: Collection[str]) -> No
         DUE_AGE.labels(lane).set(age)
     for lane, calls in unknown.items():
         UNKNOWN_OUTCOMES.labels(lane).set(calls)
+
+
+async def _last_heartbeat(connection: AsyncConnection) -> datetime | None:
+    """Give when the newest heartbeat that is done was accepted: from the newest on, by the index on references."""
+    message, delivery = tables.message.c, tables.delivery.c
+    found = await connection.execute(
+        sa.select(message.accepted_at)
+        .join_from(tables.message, tables.delivery, message.id == delivery.message_id)
+        .where(message.organisation == heartbeat.OIN, delivery.state == DeliveryState.DONE)
+        .order_by(message.reference.desc())
+        .limit(1)
+    )
+    return found.scalar_one_or_none()
 
 
 async def _refresh_evidence(connection: AsyncConnection, now: datetime) -> None:

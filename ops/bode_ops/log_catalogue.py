@@ -14,9 +14,10 @@ _HEAD = """# Log events
 
 Made from the source by `python -m bode_ops.log_catalogue`; a test compares them. Bode writes one JSON line per event to
 standard error: `event` is a name below, beside `level`, `timestamp` (UTC) and the fields named. Names are constant;
-fields are ids, codes and counts, never what is personal. `lane.chunk` is the one line per chunk of work. Adapters of
-print services log what they meet in reports under names that the reader of the report passes on, as
-`print_report_unreadable` and `print_status_unrecognised`.
+fields are ids, codes and counts, never what is personal. `lane.chunk` is the one line per chunk of work.
+`delivery.ended` is the one line per message: how it ended, how long that took (seconds by Bode's clock, from its
+acceptance) and with how many attempts. Adapters of print services log what they meet in reports under names that the
+reader of the report passes on, as `print_report_unreadable` and `print_status_unrecognised`.
 
 | Event | Level | Fields | In |
 |---|---|---|---|

@@ -160,7 +160,8 @@ def _sweep(app: Application, checkpoints: Checkpoints | None) -> list[asyncio.Ta
     """Give the tasks of who finds what is due, keeps the log, tells senders and works a zaaksysteem's decisions."""
     runs = [app.sweeper.run(app.settings.engine.sweep_seconds), app.sequencer.run(), app.teller.run()]
     runs += [app.webhooks.run(), *([app.zgw.run()] if app.settings.zgw else [])]
-    return [asyncio.create_task(one) for one in (*runs, *([checkpoints.run()] if checkpoints is not None else []))]
+    runs += [part.run() for part in (app.heartbeat, checkpoints) if part is not None]
+    return [asyncio.create_task(one) for one in runs]
 
 
 async def _work(app: Application) -> list[asyncio.Task[None]]:

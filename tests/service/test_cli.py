@@ -546,6 +546,28 @@ def test_the_environment_names_the_file_and_goes_before_it(bode, run, config, mo
     assert "geheim" not in told.out
 
 
+def test_what_is_in_force_is_shown_with_where_it_comes_from_and_without_secrets(run, config, tmp_path, monkeypatch):
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    outway = "BODE__CHANNELS__MIJNOVERHEID__SETTINGS__OUTWAY"
+    (secrets / outway).write_text("stil")
+    monkeypatch.setenv("BODE_SECRETS", str(secrets))
+    monkeypatch.setenv("BODE__DATABASE__URL", "postgresql://bode:geheim@db.example/bode")
+    monkeypatch.setenv("BODE__NOTICES__SETTINGS__HOST", "relay.example")
+    told = run("config", "show", "--config", config)
+    assert told.code == 0
+    lines = dict(line.split(" = ", 1) for line in told.out.splitlines())
+    assert lines["database.url"] == '"postgresql://bode:***@db.example/bode"  # environment BODE__DATABASE__URL'
+    assert lines["engine.chunk"] == "100  # default"
+    assert lines["channels.mijnoverheid.settings.api_key"] == f'"***"  # {config}'
+    assert lines["channels.mijnoverheid.settings.leverancier_oin"] == f'"00000001999000090000"  # {config}'
+    assert lines["channels.mijnoverheid.settings.outway"] == f'"***"  # file {secrets / outway}'
+    # What an adapter's settings get from the environment may be a secret, whatever it is called.
+    assert lines["notices.settings.host"] == '"***"  # environment BODE__NOTICES__SETTINGS__HOST'
+    for secret in ("zeer-geheime-sleutel", "geheim@", "stil"):
+        assert secret not in told.out
+
+
 PRODUCTION = 'environment = "production"\n'
 REDIS = '[broker]\nurl = "redis://127.0.0.1:9/0"\n'
 MISTAKES = {

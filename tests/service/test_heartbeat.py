@@ -1,125 +1,202 @@
-"""Heartbeats: a chunk in hand stays its worker's while that lives, and is missed within one lease when it does not."""
+"""The heartbeat goes through everything and reaches nobody, and nobody's message goes its way."""
 
-import asyncio
+from __future__ import annotations
+
 from datetime import timedelta
+from uuid import uuid4
 
+import msgspec
 import pytest
 
-from bode.clock import Clock
-from bode.engine.hold import Hold
-from bode.store import steps, tables
+from bode import settings
+from bode.domain.policy import Policy
+from bode.engine import heartbeat
+from bode.engine.heartbeat import Heartbeat, Nowhere, with_heartbeat
+from bode.intake.accept import Caller, Intake, Route
+from bode.intake.faults import Refused
+from bode.settings import ConfigError
+from bode.store import tables
+from bode.store.vault import write_key_file
+from bode_adapters.contract import BoxMessage, Identifier, IdentifierKind, Placed, RefusalKind, Sender
+from bode_ops import assembly
+from bode_ops.exporter import DATABASE, DatabaseMetrics
+from bode_ops.run import _sweeping
 
 
 @pytest.fixture
-async def pair(make_app, database_url):
-    """Give two workers with a lease of 1.2 seconds on the clock that a test moves, and a heartbeat in real time."""
-    first = await make_app(database_url, heartbeat_seconds=0.4)
-    return first, await make_app(database_url, beside=first, heartbeat_seconds=0.4)
+async def beating(make_app, database_url, shared):
+    """Give a process with a heartbeat, and that heartbeat."""
+
+    async def make(beside=None):
+        plain = await make_app(database_url, beside=beside)
+        policy: Policy = with_heartbeat(plain.parts.policy)
+        app = await make_app(
+            database_url,
+            beside=beside or plain,
+            policy={"channels": policy.channels},
+            boxes={**plain.parts.boxes, heartbeat.CHANNEL: Nowhere(clock=plain.clock.now)},
+            organisations={**plain.parts.organisations, heartbeat.OIN: heartbeat.ORGANISATION},
+        )
+        intake = Intake(
+            database=app.database,
+            vault=app.vault,
+            policy=policy,
+            clock=app.clock,
+            organisations=frozenset({heartbeat.OIN}),
+            ring=app.lanes._ring,
+        )
+        return app, Heartbeat(intake, app.clock, every=timedelta(minutes=5))
+
+    return make
 
 
-def stays(app, goes_on):
-    place = app.box.place
-
-    async def placing(*, messages):
-        answers = await place(messages=messages)
-        await goes_on.wait()
-        return answers
-
-    app.box.place = placing
+def age() -> float | None:
+    return DATABASE.get_sample_value("bode_heartbeat_age_seconds", {"lane": heartbeat.CHANNEL})
 
 
-async def leases(app):
-    return [row.lease_until for row in await app.steps(tables.step.c.state == "leased")]
+async def test_a_heartbeat_goes_all_the_way_and_its_age_is_told(beating):
+    app, beats = await beating()
+    metrics = DatabaseMetrics(app.parts)
+    app.clock.move(minutes=40)
+    await metrics.refresh()
+    assert age() == 2400, "none went through since this process started"
+    await beats.beat()
+    await metrics.refresh()
+    assert age() == 2400, "accepted is not arrived"
+    await app.settle()
+    app.clock.move(minutes=3)
+    await metrics.refresh()
+    assert age() == 180
 
 
-async def test_a_chunk_in_hand_outlives_its_first_lease(pair, until):
-    first, second = pair
-    goes_on = asyncio.Event()
-    stays(first, goes_on)
-    accepted = await first.accept()
-    working = asyncio.create_task(first.lanes.drain("mijnoverheid"))
-
-    async def leased():
-        return await leases(second)
-
-    await until(leased)
-    (before,) = await leases(second)
-    for _ in range(3):
-        first.clock.move(seconds=0.5)
-        until_now = first.clock.real() + timedelta(seconds=first.parts.lease_seconds)
-
-        async def renewed(until_now=until_now):
-            return await leases(second) == [until_now]
-
-        await until(renewed)
-        await second.sweeper.sweep()
-    assert (await leases(second))[0] > before
-    goes_on.set()
-    assert await working == 1
-    assert await second.named(accepted.id, "outcome.unknown") == []
-    assert first.box.placements[accepted.id] == 1
+async def test_it_takes_no_other_lane_whatever_happens_to_it(beating):
+    app, beats = await beating()
+    await beats.beat()
+    await app.claim(heartbeat.CHANNEL, lease=1)  # a worker that dies with it
+    await app.pass_time(hours=72, every=6)
+    (delivery,) = await app.rows(tables.delivery)
+    assert delivery.state == "done"
+    assert {step.lane for step in await app.steps()} <= {heartbeat.CHANNEL}
+    assert not app.notifier.sent
+    assert not await app.rows(tables.letter)
+    assert not app.box.placements
 
 
-async def test_no_heartbeat_goes_on_longer_than_a_chunk_may_be_in_hand(make_app, database_url, until):
-    app = await make_app(database_url, heartbeat_seconds=0.02, hold_seconds=10)
-    goes_on = asyncio.Event()
-    stays(app, goes_on)
-    await app.accept()
-    latest = app.clock.real().timestamp() + 10
-    working = asyncio.create_task(app.lanes.drain("mijnoverheid"))
-
-    async def renewed_to_the_end():
-        app.clock.move(seconds=0.03)
-        return any(at.timestamp() == pytest.approx(latest) for at in await leases(app))
-
-    await until(renewed_to_the_end)
-    goes_on.set()
-    await working
+async def test_two_processes_beat_once(beating):
+    app, beats = await beating()
+    _, others = await beating(beside=app)
+    for beat in (beats, others, beats):
+        await beat.beat()
+    assert len(await app.rows(tables.message)) == 1
+    app.clock.move(minutes=5)
+    for beat in (beats, others):
+        await beat.beat()
+    assert len(await app.rows(tables.message)) == 2
 
 
-async def test_a_lease_is_renewed_by_its_own_fence_alone(app):
-    await app.accept()
-    (old,) = await app.claim("mijnoverheid")
-    later = app.clock.real() + timedelta(minutes=10)
-    async with app.database.write() as connection:
-        await steps.give_back(connection, [old])
-    (new,) = await app.claim("mijnoverheid")
-    async with app.database.write() as connection:
-        assert await steps.renew(connection, [old], later) == 0
-    assert await leases(app) != [later]
-    async with app.database.write() as connection:
-        assert await steps.renew(connection, [new], later) == 1
-    assert await leases(app) == [later]
+async def test_the_box_refuses_what_is_no_heartbeat():
+    box = Nowhere(clock=lambda: settings.EngineSettings)
+    message = BoxMessage(
+        uuid4(),
+        uuid4(),
+        "MV-1",
+        Sender("00000001999000010000", "Gemeente Maasveld", "noreply@maasveld.example.nl"),
+        Identifier(IdentifierKind.BSN, "999990019"),
+        "Onderwerp",
+        "Tekst",
+    )
+    (answer,) = await box.place(messages=[message])
+    assert not isinstance(answer, Placed)
+    assert (answer.code, answer.kind) == ("not_a_heartbeat", RefusalKind.DEFECT)
 
 
-async def test_a_heartbeat_waits_for_nobody(pg_app):
-    await pg_app.accept()
-    leased = await pg_app.claim("mijnoverheid")
-    later = pg_app.clock.real() + timedelta(minutes=10)
-    async with pg_app.database.write() as busy:
-        assert await steps.finish(busy, leased) == {leased[0].id}
-        async with pg_app.database.write() as connection:
-            assert await steps.renew(connection, leased, later) == 0
+CONFIG = """
+[database]
+url = "{url}"
+[keys]
+file = "{folder}/bode.key"
+[channels.mijnoverheid]
+adapter = "mijnoverheid"
+kind = "box"
+label = "Berichtenbox van MijnOverheid"
+url = "https://mijn.overheid.nl"
+ceiling = "hoog"
+primary = true
+[channels.mijnoverheid.settings]
+base_url = "http://127.0.0.1:9"
+api_key = "sleutel"
+leverancier_oin = "00000001999000090000"
+[notices]
+adapter = "smtp-notifier"
+[notices.settings]
+host = "127.0.0.1"
+tls = "none"
+[print]
+adapter = "print-folder"
+[print.settings]
+folder = "{folder}/print"
+[organisations.00000001999000010000]
+name = "Gemeente Maasveld"
+email = "noreply@maasveld.example.nl"
+contact = "telefoon 14 0999"
+address = ["Postbus 100", "1200 AA  MAASVELD"]
+"""
 
 
-async def in_a_call(hold, begun):
-    async with hold.call(60):
-        begun.append(1)
-        hold.renew(hold.until)
-        await asyncio.Event().wait()
+@pytest.fixture
+def built(tmp_path, sqlite_url):
+    """Give what is made of a configuration with more at its end."""
+    (tmp_path / "print" / "in").mkdir(parents=True)
+    write_key_file(tmp_path / "bode.key")
+
+    def build(more: str):
+        file = tmp_path / "bode.toml"
+        file.write_text(CONFIG.format(url=sqlite_url, folder=tmp_path) + more)
+        return assembly.build(settings.load(file))
+
+    return build
 
 
-async def test_a_call_ends_with_the_hold_however_often_that_was_renewed():
-    clock, begun = Clock(), []
-    hold = Hold(clock, clock.real() + timedelta(seconds=0.04), 0.04)
-    with pytest.raises(TimeoutError):
-        await in_a_call(hold, begun)
-    assert begun
+async def test_nobody_outside_can_send_along_its_way(built, body):
+    application = built('[heartbeat]\nevery = "2m"\n')
+    assert heartbeat.CHANNEL in application.parts.lanes
+    wanted = body(channels=(heartbeat.CHANNEL,))
+    pretended = body() | {"afzender": heartbeat.OIN}
+    for request, code in ((wanted, "kanaal_onbekend"), (pretended, "afzender_onbekend")):
+        with pytest.raises(Refused) as refused:
+            await application.intake.accept(msgspec.json.encode(request), route=Route.HTTP, caller=Caller("test"))
+        assert code in {fault.code for fault in refused.value.faults}
+    await application.close()
 
 
-async def test_a_hold_that_is_over_lets_nobody_call():
-    clock, begun = Clock(), []
-    hold = Hold(clock, clock.real(), 12)
-    assert hold.is_over
-    with pytest.raises(TimeoutError):
-        await in_a_call(hold, begun)
+async def test_without_the_section_there_is_none_of_it(built):
+    application = built("")
+    assert application.heartbeat is None
+    assert heartbeat.CHANNEL not in application.parts.lanes
+    assert heartbeat.OIN not in application.parts.organisations
+    await application.close()
+
+
+async def test_the_sweeper_beats(built, until):
+    application = built('[heartbeat]\nevery = "2m"\n')
+    tasks = _sweeping(application, None)
+
+    async def accepted():
+        async with application.database.read() as connection:
+            return list(await connection.execute(tables.message.select()))
+
+    await until(accepted)
+    for task in tasks:
+        task.cancel()
+    assert [row.organisation for row in await accepted()] == [heartbeat.OIN]
+    await application.close()
+
+
+@pytest.mark.parametrize("section", ["channels.hartslag", f"organisations.{heartbeat.OIN}"])
+def test_its_names_are_its_own(built, section):
+    what = {
+        "channels.hartslag": 'adapter = "mijnoverheid"\nkind = "box"\nlabel = "x"\nceiling = "hoog"\n',
+        f"organisations.{heartbeat.OIN}": 'name = "x"\nemail = "x@x.nl"\ncontact = "x"\naddress = []\n',
+    }[section]
+    with pytest.raises(ConfigError, match=section):
+        built(f"[{section}]\n{what}")

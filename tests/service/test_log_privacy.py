@@ -40,6 +40,11 @@ async def test_the_logs_of_a_message_hold_nothing_personal(app, body, mail):
             await app.intake.accept(
                 msgspec.json.encode(sent | {"aard": sent["onderwerp"]}), route=Route.HTTP, caller=Caller("test")
             )
+    if mail is not None and mail.startswith("goed"):
+        (ended,) = [line for line in lines if line["event"] == "delivery.ended"]
+        assert (ended["outcome"], ended["channels"], ended["letters"]) == ("noticed", ["mijnoverheid"], 0)
+        assert (ended["placement_attempts"], ended["notice_attempts"]) == (1, 1)
+        assert ended["seconds"] == ended["seconds_to_sent"] == ended["seconds_to_noticed"] == 0.0
     written = [json.dumps(line, ensure_ascii=False, default=str) for line in lines]
     assert {"intake.accepted", "lane.chunk", "intake.refused"} <= {line["event"] for line in lines}
     found = {(secret, line) for secret in _personal(sent) for line in written if secret in line}

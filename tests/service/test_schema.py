@@ -3,6 +3,7 @@
 import asyncio
 import sys
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -119,3 +120,18 @@ async def test_processes_that_start_at_once_all_find_their_lanes(app, make_app, 
     await asyncio.gather(*(ensure(other) for other in others))
     found = {row.name for row in await app.rows(tables.lane)}
     assert found == {*names, *app.parts.lanes}
+
+
+async def test_the_statements_of_an_upgrade_are_told_and_change_nothing_until_they_are_carried_out(postgres):
+    url = postgres.fresh()
+    database = Database(url)
+    told = await database.upgrade_sql()
+    with pytest.raises(SchemaError):
+        await database.check_schema()
+    # What was told is all of it: carried out by hand, it makes the schema of this version.
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(told.encode())
+    await database.check_schema()
+    assert await database.upgrade_sql() == ""
+    await database.close()
+    postgres.drop(url)

@@ -1,7 +1,8 @@
 """Configuration: validated once, at start. A message names the file, the key, what was found and what is needed.
 
 Read from a TOML file (`--config`, or the environment variable `BODE_CONFIG`); environment variables such as
-`BODE__DATABASE__URL` go before it, so that secrets need not stand in a file.
+`BODE__DATABASE__URL` go before it, and so do files of that name in the folder that `BODE_SECRETS` names: Docker,
+Kubernetes and systemd hand secrets over in files. A variable goes before a file of the same name.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pydantic import (
     SecretStr,
     ValidationError,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -38,6 +39,8 @@ from bode.evidence.note import KeyKind, NoteError, VerifierKey
 from bode.intake.scopes import Scope
 from bode.store.changes import Kind
 
+PREFIX = "BODE__"
+"""How the names of variables and of secret files begin."""
 _WAIT = re.compile(r"([0-9]{1,12})(s|m|h|d)")
 _TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -298,6 +301,18 @@ class MetricsSettings(_Section):
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
 
 
+class HeartbeatSettings(_Section):
+    """How often a message of Bode's own goes through everything to nowhere; without this section none does."""
+
+    every: Annotated[Wait, Field(ge=timedelta(minutes=1), le=timedelta(minutes=10))] = timedelta(minutes=5)
+
+
+class TracingSettings(_Section):
+    """Where traces go (OTLP over HTTP, as http://collector:4318/v1/traces); without this section none are made."""
+
+    endpoint: HttpAddress
+
+
 class WebhookSettings(_Section):
     """Who is called when something becomes of a message: where, for which bodies, signed with which secrets."""
 
@@ -495,11 +510,19 @@ class PolicySettings(_Section):
     posting_overdue: Wait | None = None
 
 
+class _Environment(EnvSettingsSource):
+    """What the environment sets, and under it the files of the folder of secrets."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        files: dict[str, str | None] = {name.lower(): path.read_text("utf-8") for name, path in secret_files().items()}
+        return {name: text and text.rstrip("\r\n") for name, text in files.items()} | dict(super()._load_env_vars())
+
+
 class Settings(BaseSettings):
     """Everything an installation sets."""
 
     model_config = SettingsConfigDict(
-        env_prefix="BODE__", env_nested_delimiter="__", extra="forbid", frozen=True, toml_file=None
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, toml_file=None
     )
 
     environment: Literal["embedded", "production"] = "embedded"
@@ -512,6 +535,8 @@ class Settings(BaseSettings):
     queue: QueueSettings = QueueSettings()
     zgw: dict[str, ZgwSettings] = {}
     metrics: MetricsSettings = MetricsSettings()
+    heartbeat: HeartbeatSettings | None = None
+    tracing: TracingSettings | None = None
     bounces: BounceSettings = BounceSettings()
     engine: EngineSettings = EngineSettings()
     lanes: dict[str, LaneSettings] = {}
@@ -535,8 +560,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment go before the file (which comes in as initial values)."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return env_settings, init_settings
+        del env_settings, dotenv_settings, file_secret_settings
+        return _Environment(settings_cls), init_settings
 
 
 def named(path: Path | None) -> Path | None:
@@ -544,19 +569,34 @@ def named(path: Path | None) -> Path | None:
     return path or (Path(found) if (found := os.environ.get("BODE_CONFIG")) else None)
 
 
+def secret_files() -> dict[str, Path]:
+    """Give the files of the folder that `BODE_SECRETS` names which set something, by the name of their variable."""
+    folder = os.environ.get("BODE_SECRETS")
+    if folder is None:
+        return {}
+    return {path.name: path for path in sorted(Path(folder).iterdir()) if path.name.upper().startswith(PREFIX)}
+
+
+def read_file(file: Path | None) -> dict[str, Any]:
+    """Read the configuration file as it stands; nothing without one. Raises `ConfigError` where it cannot be read."""
+    if file is None:
+        return {}
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"configuration {file}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"configuration {file} is no TOML: {error}") from error
+
+
 def load(path: Path | None) -> Settings:
     """Read and validate the configuration. Raises `ConfigError` naming the file and every key that is wrong."""
     file = named(path)
-    raw: dict[str, Any] = {}
-    if file is not None:
-        try:
-            raw = tomllib.loads(file.read_text("utf-8"))
-        except OSError as error:
-            raise ConfigError(f"configuration {file}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ConfigError(f"configuration {file} is no TOML: {error}") from error
+    raw = read_file(file)
     try:
         settings = Settings(**raw)
+    except (OSError, UnicodeDecodeError) as error:
+        faults = [f"BODE_SECRETS: a file of the folder of secrets cannot be read: {_why(error)}"]
     except ValidationError as error:
         faults = [
             f"{'.'.join(str(part) for part in item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
@@ -571,12 +611,17 @@ def load(path: Path | None) -> Settings:
     raise ConfigError("\n".join([f"configuration {file or '(environment)'}:", *(f"  {fault}" for fault in faults)]))
 
 
+def _why(error: OSError | UnicodeDecodeError) -> str:
+    """Say which file, and why; never what is in it."""
+    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else "it is not UTF-8"
+
+
 def _faults(settings: Settings) -> list[str]:
     """Give what is wrong between keys, and what is unsafe in production."""
     faults = [
-        f"organisations.{oin}: an OIN has 20 digits"
+        f"organisations.{oin}: an OIN has 20 digits, not all 0"
         for oin in settings.organisations
-        if not re.fullmatch(r"[0-9]{20}", oin)
+        if not re.fullmatch(r"(?!0{20})[0-9]{20}", oin)
     ]
     primaries = [name for name, channel in settings.channels.items() if channel.primary]
     if len(primaries) > 1:
@@ -584,8 +629,9 @@ def _faults(settings: Settings) -> list[str]:
     for name, channel in settings.channels.items():
         if channel.kind is ChannelKind.EMAIL and channel.ceiling is not Confidentiality.LAAG:
             faults.append(f"channels.{name}.ceiling is {channel.ceiling}: e-mail carries 'laag' only (Awb 2:9)")
-        if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name):
-            faults.append(f"channels.{name}: a name is lower case letters, digits and dashes, at most 32")
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name) or name == "hartslag":
+            what = "lower case letters, digits and dashes, at most 32; 'hartslag' is Bode's own"
+            faults.append(f"channels.{name}: a name is {what}")
     faults += _address_faults(settings)
     faults += _application_faults(settings)
     faults += _document_source_faults(settings)

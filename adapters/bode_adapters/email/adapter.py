@@ -19,6 +19,7 @@ from bode_adapters.contract import (
     Reachability,
     Refused,
     Sender,
+    Trouble,
     Unknown,
 )
 from bode_adapters.email import mime
@@ -56,6 +57,10 @@ class _Smtp:
     async def close(self) -> None:
         """Close the kept lines."""
         await self._relays.close()
+
+    async def probe(self) -> Sequence[Trouble]:
+        """Make a line to every relay, and log in where there is a login. No mail is sent."""
+        return await self._relays.probe()
 
 
 class SmtpNotifier(_Smtp):

@@ -136,6 +136,15 @@ class Pool:
             else:
                 await connection.close()
 
+    async def probe(self) -> Answer | None:
+        """Make a new line, logged in where there is a login, and close it; gives why that did not go."""
+        try:
+            connection = await self._made()
+        except NoLineError as error:
+            return error.answer
+        await connection.close()
+        return None
+
     def _had_trouble(self, answer: Answer) -> None:
         if self.rests:
             return  # another call said so already

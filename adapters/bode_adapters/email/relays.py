@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from bode_adapters.contract import Answer, Clock, Refused
+from bode_adapters.contract import Answer, Clock, MailRefused, Refused, Trouble, Unavailable
 from bode_adapters.email.call import Call
 from bode_adapters.email.connection import Envelope, Mail
 from bode_adapters.email.destinations import Destinations
@@ -38,6 +38,12 @@ class Relays:
     async def close(self) -> None:
         """Take leave of all."""
         await asyncio.gather(*(pool.close() for pool in self._pools))
+
+    async def probe(self) -> list[Trouble]:
+        """Try a line to each relay; gives what is wrong with which."""
+        tried = await asyncio.gather(*(pool.probe() for pool in self._pools))
+        troubles = zip(self._pools, tried, strict=True)
+        return [_trouble(pool.relay.host, answer) for pool, answer in troubles if answer is not None]
 
     async def deliver_all(
         self,
@@ -72,3 +78,13 @@ class Relays:
             self._credit[peers[0]] -= sum(pool.relay.weight for pool in peers)
             ordered += peers
         return ordered
+
+
+def _trouble(relay: str, answer: Answer) -> Trouble:
+    match answer:
+        case MailRefused(phase=phase, code=code, text=text):
+            return Trouble(f"{phase}:{code}", text, relay)
+        case Refused(code=code, text=text):
+            return Trouble(code, text, relay)
+        case _:
+            return Trouble(answer.code if isinstance(answer, Unavailable) else type(answer).__name__, where=relay)

@@ -26,11 +26,12 @@ from bode_adapters.contract import (
     RefusalKind,
     Refused,
     Sender,
+    Trouble,
     Unavailable,
     Unknown,
 )
 from bode_adapters.mijndomein import answers, limits, wire
-from bode_adapters.rest import SettingsTable, moment_of, send, written
+from bode_adapters.rest import SettingsTable, moment_of, send, trouble, trouble_of_status, written
 
 _Found = TypeVar("_Found")
 _ShelfName = tuple[str, IdentifierKind, str]
@@ -118,6 +119,22 @@ class MijnDomeinBox:
         if self._client is not None:
             await self._client.aclose()
             self._client = None
+
+    async def probe(self) -> Sequence[Trouble]:
+        """Ask for a list of messages of nobody: only a message store has one. It is not looked at."""
+        nobody = {"X-Ontvanger": "BSN:999990019"}  # of the range published for testing
+        query: dict[str, str | int] = {"afzender": "0" * 20, "page": 0, "pageSize": 1}
+        request = self._opened.build_request("GET", "/berichten", params=query, headers=nobody)
+        response = await send(self._opened, request)
+        if not isinstance(response, httpx.Response):
+            return [trouble(response)]
+        if not response.is_success:
+            return [trouble_of_status(response, "message store")]
+        try:
+            msgspec.json.decode(response.content, type=wire.Lijst)
+        except msgspec.MsgspecError:
+            return [Trouble("unreadable_answer", "there is no message store at base_url")]
+        return []
 
     async def check(self, *, addressees: Sequence[Identifier], sender: Sender) -> Sequence[Reachability]:  # noqa: ARG002  the protocol's
         """Say that the store cannot say: its contract has no operation for it."""

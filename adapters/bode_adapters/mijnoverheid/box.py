@@ -19,6 +19,7 @@ from bode_adapters.contract import (
     Refused,
     ResultDocument,
     Sender,
+    Trouble,
 )
 from bode_adapters.mijnoverheid import gateway, limits
 from bode_adapters.mijnoverheid.ebms import EbmsTransport
@@ -85,6 +86,10 @@ class MijnOverheidBox:
         """Close the connections."""
         await self._transport.close()
         await self._subscriptions.close()
+
+    async def probe(self) -> Sequence[Trouble]:
+        """Ask what takes our messages whether it is there."""
+        return await self._transport.probe()
 
     async def check(self, *, addressees: Sequence[Identifier], sender: Sender) -> Sequence[Reachability]:
         """Ask who takes this sender's messages; without `subscriptions` in the settings it cannot say."""

@@ -36,6 +36,7 @@ from bode_adapters.contract import (
     RefusalKind,
     Refused,
     ResultDocument,
+    Trouble,
     Unavailable,
     Unknown,
 )
@@ -43,7 +44,7 @@ from bode_adapters.mijnoverheid import globe, limits
 from bode_adapters.mijnoverheid.markup import UnreadableError
 from bode_adapters.mijnoverheid.results import ResultAnswer, answer_of
 from bode_adapters.mijnoverheid.settings import EbmsSettings, MijnOverheidSettings
-from bode_adapters.rest import send
+from bode_adapters.rest import send, trouble
 
 _T = TypeVar("_T")
 
@@ -215,6 +216,18 @@ class EbmsTransport:
             return Pending(receipt, "unreadable_answer")
         news = [found for event in events if (found := HAND_OVERS[event.type]) is not None]
         return news[-1] if news else Pending(receipt, f"ebms_{events[-1].type}" if events else None)
+
+    async def probe(self) -> Sequence[Trouble]:
+        """Ask for the newest document that waits; nothing is confirmed."""
+        ebms = self._ebms
+        wanted = MessageFilter(cpa_id=ebms.cpa_id, service=ebms.service, action=ebms.result_action)
+        try:
+            await self._threaded(lambda client: client.list_unprocessed_message_ids(wanted, max_nr=1))
+        except (EbmsAdapterError, httpx.HTTPError) as error:
+            return [trouble(_not_taken(error))]
+        except (LookupError, TypeError, ValueError):
+            return [Trouble("unreadable_answer", "there is no ebMS adapter at base_url")]
+        return []
 
     # ---- results -------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import msgspec
@@ -17,13 +17,14 @@ from bode_adapters.contract import (
     BoxMessage,
     Clock,
     Pending,
+    Trouble,
     Unknown,
 )
 from bode_adapters.mijnoverheid import gateway_answers as answers
 from bode_adapters.mijnoverheid import gateway_wire as wire
 from bode_adapters.mijnoverheid import limits
 from bode_adapters.mijnoverheid.settings import GatewaySettings, MijnOverheidSettings
-from bode_adapters.rest import by_status, send, written
+from bode_adapters.rest import by_status, send, trouble, trouble_of_status, written
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 MESSAGES: Final = 10
@@ -75,6 +76,16 @@ class GatewayTransport:
         if self._client is not None:
             await self._client.aclose()
             self._client = None
+
+    async def probe(self) -> Sequence[Trouble]:
+        """Ask for the status of a call that was never made: the gateway itself answers 404, with a fault."""
+        request = self._opened.build_request("GET", f"/api/berichtenbox/v1/status/{uuid4()}")
+        response = await send(self._opened, request)
+        if not isinstance(response, httpx.Response):
+            return [trouble(response)]
+        if response.is_success or (response.status_code == HTTPStatus.NOT_FOUND and _is_fault(response)):
+            return []
+        return [trouble_of_status(response, "gateway")]
 
     async def hand_over(self, batch: UUID, messages: Sequence[BoxMessage]) -> Sequence[Answer]:
         """Make one call; its answer holds for every message in it."""

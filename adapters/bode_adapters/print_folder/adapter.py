@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +25,7 @@ from bode_adapters.contract import (
     Refused,
     SettingError,
     TimeSource,
+    Trouble,
     Unavailable,
     Unknown,
 )
@@ -86,6 +88,12 @@ class PrintFolder:
 
     async def close(self) -> None:
         """Nothing to release."""
+
+    async def probe(self) -> Sequence[Trouble]:
+        """Look whether letters can be put in the folder."""
+        if await asyncio.to_thread(os.access, self._ledger.incoming, os.W_OK | os.X_OK):
+            return []
+        return [Trouble("not_writable", "letters cannot be put in the folder's directory 'in'")]
 
     async def submit(self, *, letters: Sequence[PrintLetter]) -> Sequence[Answer]:
         """Hand letters over, a batch at a time, each batch wholly or not at all."""

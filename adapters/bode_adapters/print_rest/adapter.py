@@ -28,11 +28,12 @@ from bode_adapters.contract import (
     RefusalKind,
     Refused,
     ReturnReason,
+    Trouble,
     Unavailable,
     Unknown,
 )
 from bode_adapters.print_rest import answers, wire
-from bode_adapters.rest import SettingsTable, send
+from bode_adapters.rest import SettingsTable, send, trouble, trouble_of_status
 
 _CAPABILITIES: Final = Capabilities(bulk=500, repeat_is_recognised=True, can_lookup=True)
 _MOST_UPDATES: Final = 500
@@ -101,6 +102,15 @@ class PrintRest:
         if self._client is not None:
             await self._client.aclose()
             self._client = None
+
+    async def probe(self) -> Sequence[Trouble]:
+        """Ask for a letter that is not there."""
+        response = await self._send("GET", f"/letters/{uuid4()}")
+        if not isinstance(response, httpx.Response):
+            return [trouble(response)]
+        if response.status_code == HTTPStatus.NOT_FOUND and answers.is_about_a_letter(response):
+            return []
+        return [trouble_of_status(response, "print service")]
 
     async def submit(self, *, letters: Sequence[PrintLetter]) -> Sequence[Answer]:
         """Hand letters over, each in a call of its own."""

@@ -22,6 +22,7 @@ from bode_adapters.contract import (
     RefusalKind,
     Refused,
     TimeSource,
+    Trouble,
     Unavailable,
     Unknown,
 )
@@ -29,6 +30,7 @@ from bode_adapters.print_sftp.connection import BROKEN, Connection
 from bode_adapters.print_sftp.ledger import Entry, FolderAwayError, Ledger, LedgerLostError, NotKnownError
 from bode_adapters.print_sftp.reports import Reports
 from bode_adapters.print_sftp.settings import SftpSettings
+from bode_adapters.rest import trouble
 
 BULK: Final = 500
 
@@ -76,6 +78,14 @@ class PrintSftp:
     async def close(self) -> None:
         """Close the connection."""
         await self._connection.close()
+
+    async def probe(self) -> Sequence[Trouble]:
+        """Log in, and look whether the ledger is there."""
+        try:
+            await self._ledger()
+        except FAILURES as error:
+            return [trouble(await self._of_failure(error))]
+        return []
 
     async def submit(self, *, letters: Sequence[PrintLetter]) -> Sequence[Answer]:
         """Hand letters over, a batch at a time, each batch wholly or not at all."""

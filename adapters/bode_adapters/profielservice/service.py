@@ -17,13 +17,16 @@ from bode_adapters.contract import (
     Capabilities,
     Clock,
     Identifier,
+    IdentifierKind,
+    NoProfile,
     Profile,
     ProfileAnswer,
     Sender,
     SettingError,
+    Trouble,
 )
 from bode_adapters.profielservice import answers, wire
-from bode_adapters.rest import HIDDEN, SettingsTable, send
+from bode_adapters.rest import HIDDEN, SettingsTable, send, trouble
 
 _PATH: Final = "/api/profielservice/v1/partij"
 _MOST_CACHED: Final = 20_000
@@ -97,6 +100,12 @@ class Profielservice:
         if self._client is not None:
             await self._client.aclose()
             self._client = None
+
+    async def probe(self) -> Sequence[Trouble]:
+        """Ask about a number of the range published for testing: what is known of it is no trouble."""
+        nobody = Sender(oin="0" * 20, name="", email="")
+        answer = await self._profile(Identifier(IdentifierKind.BSN, "999990019"), nobody)
+        return [] if isinstance(answer, Profile | NoProfile) else [trouble(answer)]
 
     async def profiles(self, *, addressees: Sequence[Identifier], sender: Sender) -> Sequence[ProfileAnswer]:
         """Tell what holds for messages of this sender, in order; what was asked shortly before is not asked again."""

@@ -34,6 +34,7 @@ from bode.store.database import DATABASE_AWAY
 from bode.store.record import Ledger, Ring, Written, lock, read_deliveries, write
 from bode.store.steps import Leased
 from bode.store.vault import OtherKeyError
+from bode.tracing import Span
 
 log = structlog.get_logger()
 
@@ -163,10 +164,13 @@ class Lanes:
         except OtherKeyError:
             await self._stop_for_other_key(lane, leased)
             return 0
+        began = time.time_ns()
         outcome = await self._calls.make(lane, work, hold=hold)
         outcome.events += gone
         await failpoint(Point.AFTER_CALL)
         called = time.perf_counter()
+        if self._parts.trace is not None:
+            self._parts.trace(_spans(lane, outcome, began, time.time_ns()))
         recorded = await self._record_all(lane, outcome)
         finished = time.perf_counter()
         CALL_SECONDS.labels(lane).observe(called - started)
@@ -402,7 +406,9 @@ class Lanes:
         return True
 
     async def announce(self, written: Written) -> None:
-        """After a commit: ring for what is ready, and give the alarms."""
+        """After a commit: ring for what is ready, give the alarms, and tell what ended."""
+        for ended in written.ended:
+            ended.tell()
         for message_id, alarm in written.alarms:
             await self._alarm(message_id, alarm)
         await self._ring(written.lanes)
@@ -422,6 +428,20 @@ class Lanes:
             if stopped:
                 ALARMS.labels(AlarmKind.LANE_STOPPED, alarm.lane).inc()
                 log.error("lane.stopped", lane=alarm.lane, reason="many sender-side refusals")
+
+
+def _spans(lane: str, outcome: Outcome, began_ns: int, ended_ns: int) -> list[Span]:
+    """Give the calls of a chunk as spans, each in the trace of its message."""
+    return [
+        Span(
+            item.message_id,
+            f"{item.action} {lane}",
+            began_ns,
+            ended_ns,
+            {"lane": lane, "part": item.part, "outcome": type(event).__name__, "call": str(item.call or "")},
+        )
+        for item, event in outcome.events
+    ]
 
 
 def _not_known(item: Leased, now: datetime) -> ev.Event:

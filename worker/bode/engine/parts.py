@@ -18,6 +18,7 @@ from bode.engine.profile_guard import ProfileLimits
 from bode.engine.return_path import ReturnPath
 from bode.store.database import Database
 from bode.store.vault import Vault
+from bode.tracing import Trace
 from bode_adapters.contract import Box, Notifier, PrintService, ProfileService
 
 
@@ -62,6 +63,8 @@ class Parts:
     """The longest that a chunk may be in hand, whatever it waits for."""
     heartbeat_seconds: float = 4.0
     """How often the leases of a chunk in hand are renewed."""
+    trace: Trace | None = None
+    """Takes traces, where they are asked for."""
     new_id: Callable[[], UUID] = uuid4
     """Makes the ids of calls; a simulation's are the same for the same seed."""
 

@@ -8,8 +8,9 @@ import fcntl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import sqlalchemy as sa
 from alembic import command
@@ -80,6 +81,9 @@ class Database:
         # SQLite has one writer: inside this process writers stand in line here instead of failing with "locked".
         self._writer = asyncio.Lock() if self.is_sqlite else None
         options: dict[str, Any] = {} if self.is_sqlite else {"pool_size": pool_size, "max_overflow": pool_size}
+        if not self.is_sqlite:
+            # Of a database in SQL_ASCII the driver would give bytes where it gives texts.
+            options["connect_args"] = {"client_encoding": "utf8"}
         if connect is not None:
             options["connect_args"] = {"async_creator_fn": connect}
         # What a statement was given can be personal or sealed, and errors are logged: it is never part of their text.
@@ -90,6 +94,11 @@ class Database:
             _prepare_sqlite(self.engine)
         else:
             _prepare_postgresql(self.engine, transaction_seconds)
+
+    @property
+    def path(self) -> Path | None:
+        """The file of an SQLite database."""
+        return Path(self._url.database) if self.is_sqlite and self._url.database else None
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
@@ -142,10 +151,7 @@ class Database:
         """Bring the schema to the one this version works with: whole or not at all, and one process at a time."""
 
         def run(sync: sa.Connection) -> None:
-            config = Config()
-            config.set_main_option("script_location", str(_MIGRATIONS))
-            config.attributes["connection"] = sync
-            command.upgrade(config, "head")
+            command.upgrade(_alembic(sync), "head")
 
         async with self._writing() as connection:
             if not self.is_sqlite:
@@ -177,6 +183,24 @@ class Database:
             with contextlib.suppress(*DATABASE_AWAY):
                 await connection.close()
 
+    async def upgrade_sql(self) -> str:
+        """Give the statements that `upgrade` would carry out now, of PostgreSQL: nothing is changed or locked.
+
+        Empty when the schema is current. Of SQLite they cannot be told beforehand: `ValueError`.
+        """
+        if self.is_sqlite:
+            raise ValueError("SQLite's statements follow from the tables that are there")
+        written = StringIO()
+
+        def run(sync: sa.Connection) -> None:
+            found = MigrationContext.configure(sync).get_current_revision()
+            if found != ScriptDirectory(str(_MIGRATIONS)).get_current_head():
+                command.upgrade(_alembic(sync, written), f"{found or 'base'}:head", sql=True)
+
+        async with self.engine.connect() as connection:
+            await connection.run_sync(run)
+        return written.getvalue()
+
     async def close(self) -> None:
         """Close all connections."""
         await self.engine.dispose()
@@ -196,6 +220,13 @@ def _prepare_postgresql(engine: AsyncEngine, transaction_seconds: float) -> None
 
     event.listen(engine.sync_engine, "connect", connected)
     event.listen(engine.sync_engine, "handle_error", failed)
+
+
+def _alembic(connection: sa.Connection, output: TextIO | None = None) -> Config:
+    config = Config(output_buffer=output)
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config
 
 
 def _prepare_sqlite(engine: AsyncEngine) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bode.domain.decision import Alarm, Fact, Step
 from bode.domain.delivery import decide
 from bode.domain.events import Event
-from bode.domain.parts import Delivery, LegalTime, ProfileState, letter_id
+from bode.domain.parts import Delivery, DeliveryState, LegalTime, ProfileState, letter_id
 from bode.domain.policy import Policy
 from bode.evidence.chain import GENESIS
 from bode.evidence.envelope import Sealed, seal
@@ -135,6 +135,45 @@ Ring = Callable[[Mapping[str, int]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """A message that reached a final state in a transaction; again, where something came in after it had."""
+
+    message_id: UUID
+    organisation: str
+    delivery: Delivery
+    sent_at: datetime | None
+    at: datetime
+
+    def tell(self) -> None:
+        """Write the one log line that says how a message ended, how long it took, and by what. After the commit."""
+        brief, placements = self.delivery.brief, self.delivery.placements
+        notices = [placement.notice for placement in placements if placement.notice is not None]
+        noticed_at = min((notice.sent_at for notice in notices if notice.sent_at is not None), default=None)
+        log.info(
+            "delivery.ended",
+            message=str(self.message_id),
+            organisation=self.organisation,
+            nature=brief.nature,
+            state=self.delivery.state,
+            outcome=self.delivery.outcome,
+            channels=[placement.channel for placement in placements if placement.placed_at is not None],
+            placement_attempts=sum(placement.attempts for placement in placements),
+            notice_attempts=sum(notice.attempts for notice in notices),
+            letters=len(self.delivery.letters),
+            seconds=_seconds(brief.accepted_at, self.at),
+            seconds_to_sent=_seconds(brief.accepted_at, self.sent_at),
+            seconds_to_noticed=_seconds(brief.accepted_at, noticed_at),
+        )
+
+
+def _seconds(start: datetime, end: datetime | None) -> float | None:
+    return round((end - start).total_seconds(), 3) if end is not None else None
+
+
+_FINAL = frozenset({DeliveryState.DONE, DeliveryState.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """What came of a transaction, to act on after its commit: lanes to ring, alarms to give."""
 
@@ -142,6 +181,7 @@ class Written:
     """Ready steps per lane."""
     alarms: Sequence[tuple[UUID, Alarm]]
     events: int
+    ended: Sequence[Ended] = ()
 
 
 async def write(
@@ -155,6 +195,7 @@ async def write(
     updates: list[dict[str, object]] = []
     alarms: list[tuple[UUID, Alarm]] = []
     told: list[dict[str, object]] = []
+    ended: list[Ended] = []
     primary = policy.primary_channels()
     for message_id, ledger in ledgers.items():
         for fact in ledger.facts:
@@ -182,6 +223,7 @@ async def write(
         alarms += [(message_id, alarm) for alarm in ledger.alarms]
         legal = ledger.delivery.legal_time(primary)
         (inserts if ledger.is_new else updates).append(_delivery_row(message_id, ledger, legal, now))
+        ended += _ended(message_id, ledger, legal, now)
         told += _changes(message_id, ledger, legal, primary, now)
     await bulk.insert(connection, tables.delivery, inserts)
     await bulk.update(connection, tables.delivery, "message_id", updates)
@@ -197,7 +239,7 @@ async def write(
     for row in new_steps:
         if row["state"] == "ready":
             lanes[str(row["lane"])] = lanes.get(str(row["lane"]), 0) + 1
-    return Written(lanes, alarms, len(sealed))
+    return Written(lanes, alarms, len(sealed), ended)
 
 
 def _delivery_row(message_id: UUID, ledger: Ledger, legal: LegalTime | None, now: datetime) -> dict[str, object]:
@@ -214,6 +256,14 @@ def _delivery_row(message_id: UUID, ledger: Ledger, legal: LegalTime | None, now
         "updated_at": now,
     }
     return row | {"organisation": ledger.organisation} if ledger.is_new else row
+
+
+def _ended(message_id: UUID, ledger: Ledger, legal: LegalTime | None, now: datetime) -> list[Ended]:
+    """Give a message that this transaction brought to its end: nothing, or that one."""
+    before, delivery = ledger.before, ledger.delivery
+    if delivery.state not in _FINAL or (before is not None and before.state in _FINAL):
+        return []
+    return [Ended(message_id, ledger.organisation, delivery, legal.at if legal is not None else None, now)]
 
 
 def _changes(

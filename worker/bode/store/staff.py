@@ -21,9 +21,9 @@ class StaffAct:
     at: datetime
     who: str
     act: str
-    """`lane_stopped`, `lane_started`, `lane_set`, `lane_reset`, `queue_retried`, `queue_dropped`, `zgw_retried` ..."""
+    """`lane_stopped`, `lane_started`, `lane_set`, `lane_reset`, `queue_retried`, `queue_dropped`, `zgw_retried`, `database_restored` ..."""
     subject: str
-    """What it was done to: a lane, a sender and an entry of its queue, the id of a decision."""
+    """What it was done to: a lane, a sender and an entry of its queue, the id of a decision, or `database`."""
     reason: str | None = None
     """In the clear; what people typed is sealed before it is recorded, see `under_seal`."""
     detail: str | None = None

@@ -262,6 +262,27 @@ async def expired(connection: AsyncConnection, real_now: datetime, limit: int = 
     return [Left(row.id, row.message_id, row.part, row.call, row.called_at) for row in rows]
 
 
+async def doubt(connection: AsyncConnection, *, since: datetime, now: datetime, real_now: datetime) -> int:
+    """Treat every step that acts on the outside and was due by now as begun by a worker that died; gives how many.
+
+    For a database that was restored: what it says is to be done may have been done since the backup, from `since` on.
+    """
+    acts = _step.action.in_([Action.PLACE, Action.NOTIFY, Action.PRINT])
+    due = sa.or_(_step.state == _READY, sa.and_(_step.state == _WAITING, _step.due_at <= now))
+    found = await connection.execute(
+        sa.update(tables.step)
+        .where(acts, due)
+        .values(
+            state="leased",
+            fence=_step.fence + 1,
+            owner="before the restore",
+            called_at=sa.func.coalesce(_step.called_at, since),
+            lease_until=real_now - timedelta(seconds=1),
+        )
+    )
+    return found.rowcount
+
+
 async def take_expired(connection: AsyncConnection, found: Sequence[Left], real_now: datetime) -> set[int]:
     """Take expired steps off the list, so that the worker that had them cannot record; gives the ids taken."""
     ids = [item.id for item in found]

@@ -42,7 +42,7 @@ from bode.settings import ConfigError, EvidenceSettings, Settings, build_policy,
 from bode.store.database import Database
 from bode.store.evidence_keys import read_keyring
 from bode.store.log_folder import LogFolder
-from bode.store.vault import Vault, read_key_file
+from bode.store.vault import Vault
 from bode_adapters.contract import Adapter, Box, Notifier, PrintService, ProfileService, SettingError, TellsReading
 from bode_ops.bounce_routes import BounceRoutes
 
@@ -93,7 +93,7 @@ def build(settings: Settings) -> Application:
     if not settings.channels:
         raise ConfigError("configuration: no channels: name a file with --config, or in BODE_CONFIG")
     clock = Clock(settings.clock.factor, settings.clock.origin)
-    vault = Vault(read_key_file(settings.keys.file))
+    vault = build_vault(settings)
     database = build_database(settings)
     boxes = {
         name: _adapter(f"channels.{name}", channel.adapter, channel.settings, Box, clock)
@@ -173,7 +173,7 @@ def build(settings: Settings) -> Application:
         bounce_routes=BounceRoutes(inbound, settings.bounces, is_ours=parts.return_path.is_ours, now=clock.real),
         box_results=BoxResults(parts, lanes, inbound),
         intake=intake,
-        queue_intake=QueueIntake(intake, vault.intake_key),
+        queue_intake=QueueIntake(intake, lambda: vault.intake_key),
         status=StatusReader(database, policy),
         feed=Feed(database),
     )
@@ -207,6 +207,11 @@ def _own_letters(settings: Settings) -> Mapping[str, Path]:
     """Give the folders of the organisations that have templates of their own, by OIN."""
     root = settings.letters.folder
     return {oin: root / oin for oin in settings.organisations if (root / oin).is_dir()} if root is not None else {}
+
+
+def build_vault(settings: Settings) -> Vault:
+    """Make the vault of a configuration. Raises `KeyFileError`."""
+    return Vault(settings.keys.source.read(), *(other.source.read() for other in settings.keys.others))
 
 
 def build_database(settings: Settings) -> Database:

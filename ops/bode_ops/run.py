@@ -10,7 +10,6 @@ import socket
 from collections.abc import Generator
 from enum import StrEnum
 
-import sqlalchemy as sa
 import structlog
 import uvicorn
 from prometheus_client import start_http_server
@@ -18,8 +17,7 @@ from prometheus_client import start_http_server
 from bode import failpoints
 from bode.engine.checkpoints import Checkpoints
 from bode.settings import Settings
-from bode.store import steps, tables
-from bode.store.vault import KeyFileError
+from bode.store import keyring, steps
 from bode_ops import assembly, web
 from bode_ops.assembly import Application
 
@@ -67,7 +65,7 @@ async def run(settings: Settings, role: Role) -> None:
             checkpoints = assembly.build_checkpoints(settings.evidence, app.database, app.clock)
         await app.database.check_schema()
         await app.clock.agree(app.database.time)
-        await _check_key(app)
+        await keyring.open_vault(app.database, app.parts.vault, app.clock.real())
         async with app.database.write() as connection:
             await steps.ensure_lanes(connection, app.parts.lanes)
         await app.open_adapters()
@@ -93,15 +91,14 @@ def _own_metrics(settings: Settings, role: Role) -> Generator[None]:
         thread.join()
 
 
-async def _check_key(app: Application) -> None:
-    """Refuse to start with another key than the stored messages are sealed under: valid bounces would look forged."""
-    column = tables.content.c.key_id
-    async with app.database.read() as connection:
-        found = (await connection.execute(sa.select(column).limit(1))).scalar_one_or_none()
-    if found is not None and found != app.parts.vault.key_id:
-        raise KeyFileError(
-            f"key file {app.settings.keys.file} is not the one that this database's messages are sealed under"
-        )
+async def _keep_secrets(app: Application) -> None:
+    """Read the secrets of keyed hashes again, so that a change of one (`bode keys rotate-lookup`) needs no restart."""
+    while True:
+        await asyncio.sleep(keyring.REFRESH_SECONDS)
+        try:
+            await keyring.refresh(app.database, app.parts.vault)
+        except Exception as error:  # noqa: BLE001 - the ones it has go on working; the next round reads again
+            log.error("keys.not_refreshed", error=type(error).__name__)
 
 
 async def _serve(app: Application, role: Role, checkpoints: Checkpoints | None) -> None:
@@ -113,6 +110,7 @@ async def _serve(app: Application, role: Role, checkpoints: Checkpoints | None) 
     tasks: list[asyncio.Task[None]] = []
     server: _Server | None = None
     tasks.append(asyncio.create_task(app.clock.keep_agreeing(app.database.time, _AGREE_SECONDS)))
+    tasks.append(asyncio.create_task(_keep_secrets(app)))
     try:
         if role.includes(Role.INBOUND):
             tasks += await app.bounce_routes.start()

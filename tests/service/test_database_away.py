@@ -87,7 +87,7 @@ async def test_a_database_that_is_gone_acknowledges_nothing_and_everybody_recove
 async def test_a_message_from_the_queue_waits_for_the_database(own, own_postgres, body, redis, until):
     doorbell = Doorbell(build_broker(redis.url, "bode"), chunk=100)
     tries = []
-    accept = intake_queue.QueueIntake(own.intake, own.vault.intake_key).accept
+    accept = intake_queue.QueueIntake(own.intake, lambda: own.vault.intake_key).accept
 
     async def accepting(sealed):
         tries.append(sealed)

@@ -64,7 +64,7 @@ async def working(make_app, database_url, ring):
     """Give a process whose lanes are woken by Redis."""
     doorbell = ring()
     app = await make_app(database_url, ring=doorbell.ring)
-    accept = intake_queue.QueueIntake(app.intake, app.vault.intake_key).accept
+    accept = intake_queue.QueueIntake(app.intake, lambda: app.vault.intake_key).accept
     await doorbell.start(drain=app.lanes.drain, accept=accept, threads=4)
     yield app, doorbell
     assert await app.lanes.stop(10)
@@ -181,7 +181,7 @@ async def test_a_process_that_stops_hands_back_what_it_was_storing(storing, ring
         if task.get_coro().__name__ == "waits":
             task.cancel()  # as the end of the event loop does
     second = ring()
-    accept = intake_queue.QueueIntake(app.intake, app.vault.intake_key).accept
+    accept = intake_queue.QueueIntake(app.intake, lambda: app.vault.intake_key).accept
     await second.start(drain=app.lanes.drain, accept=accept, threads=1)
 
     async def stored():
@@ -239,7 +239,7 @@ async def test_a_worker_that_died_leaves_its_message_for_another(storing, ring, 
     assert len(dying.do_fetch(INTAKE_QUEUE, 1)) == 1
     redis.client.zadd("bode:__heartbeats__", {dying.broker_id: 1})
     dying.close()
-    accept = intake_queue.QueueIntake(app.intake, app.vault.intake_key).accept
+    accept = intake_queue.QueueIntake(app.intake, lambda: app.vault.intake_key).accept
     await doorbell.start(drain=app.lanes.drain, accept=accept, threads=1)
 
     async def stored():

@@ -33,6 +33,7 @@ from bode.domain.message import AddresseeKind, Confidentiality
 from bode.domain.policy import Channel, ChannelKind, LetterWithoutAddress, NoticeBy, Policy
 from bode.domain.terms import Holidays
 from bode.evidence.note import KeyKind, NoteError, VerifierKey
+from bode.store.key_source import KeySource
 
 _WAIT = re.compile(r"([0-9]{1,12})(s|m|h|d)")
 _TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
@@ -108,10 +109,25 @@ class BrokerSettings(_Section):
     namespace: str = "bode"
 
 
-class KeySettings(_Section):
-    """The key everything sealed depends on: keep a copy of the file in a safe place."""
+class KeySourceSettings(_Section):
+    """Where a key comes from: a file, a variable of the environment, or a command that prints it (64 hex digits)."""
 
-    file: Path = Path("var/bode.key")
+    file: Path | None = None
+    environment: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    command: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> KeySource:
+        """Where it comes from; the file of a fresh installation where nothing is named."""
+        if self.environment is None and not self.command:
+            return KeySource(file=self.file or Path("var/bode.key"))
+        return KeySource(environment=self.environment, command=self.command)
+
+
+class KeySettings(KeySourceSettings):
+    """The key everything sealed depends on: keep a copy in a safe place. `others` open only, while one is replaced."""
+
+    others: tuple[KeySourceSettings, ...] = ()
 
 
 class TimestampSettings(_Section):
@@ -438,6 +454,7 @@ def _faults(settings: Settings) -> list[str]:
             faults.append(f"channels.{name}: a name is lower case letters, digits and dashes, at most 32")
     faults += _address_faults(settings)
     faults += _webhook_faults(settings)
+    faults += _key_faults(settings.keys)
     wanted = settings.policy.notice_last_attempt
     if wanted is not None and wanted >= timedelta(hours=48):
         faults.append("policy.notice_last_attempt: lies within the 48 hours, so shorter than 48h")
@@ -452,6 +469,16 @@ def _faults(settings: Settings) -> list[str]:
         ]
     if settings.environment == "production":
         faults += _unsafe(settings)
+    return faults
+
+
+def _key_faults(keys: KeySettings) -> list[str]:
+    """Give the keys that come from nowhere, or from more than one place."""
+    faults: list[str] = []
+    for where, key in [("keys", keys), *((f"keys.others.{n}", other) for n, other in enumerate(keys.others))]:
+        named = sum((key.file is not None, key.environment is not None, bool(key.command)))
+        if named > 1 or (named == 0 and key is not keys):
+            faults.append(f"{where}: name one of file, environment and command")
     return faults
 
 

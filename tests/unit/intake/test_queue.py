@@ -41,7 +41,7 @@ def away():
 
 async def test_a_sealed_message_is_taken_in_as_it_was():
     intake = Intake()
-    await QueueIntake(intake, KEY).accept(seal(BODY, KEY))
+    await QueueIntake(intake, lambda: KEY).accept(seal(BODY, KEY))
     ((raw, route, caller),) = intake.taken
     assert (raw, route, caller.name, caller.organisations) == (BODY, Route.QUEUE, "queue", None)
 
@@ -89,7 +89,7 @@ def test_nothing_of_a_message_can_be_read_in_the_broker():
 async def test_what_cannot_be_opened_is_kept_by_the_broker_and_not_taken_in(sealed):
     intake = Intake()
     with structlog.testing.capture_logs() as logged, pytest.raises((JoseError, ValueError)):
-        await QueueIntake(intake, KEY).accept(sealed)
+        await QueueIntake(intake, lambda: KEY).accept(sealed)
     assert not intake.taken
     assert [line["event"] for line in logged] == ["intake.queue_unreadable"]
     assert "Zonderbrief" not in json.dumps(logged)
@@ -99,20 +99,20 @@ async def test_what_cannot_be_opened_is_kept_by_the_broker_and_not_taken_in(seal
 @given(st.text() | st.binary().map(lambda raw: raw.decode("latin-1")))
 async def test_any_text_is_unreadable_and_no_more(sealed):
     with structlog.testing.capture_logs(), pytest.raises((JoseError, ValueError)):
-        await QueueIntake(Intake(), KEY).accept(sealed)
+        await QueueIntake(Intake(), lambda: KEY).accept(sealed)
 
 
 async def test_what_is_refused_is_kept_by_the_broker_and_logged_by_code():
     intake = Intake(Refused([Fault("#/aard", "enum", "Onbekend."), Fault("#/termijn", "termijn", "Ontbreekt.")]))
     with structlog.testing.capture_logs() as logged, pytest.raises(Refused):
-        await QueueIntake(intake, KEY).accept(seal(BODY, KEY))
+        await QueueIntake(intake, lambda: KEY).accept(seal(BODY, KEY))
     assert [(line["event"], line["codes"]) for line in logged] == [("intake.queue_refused", ["enum", "termijn"])]
 
 
 async def test_a_database_that_is_away_is_waited_for(monkeypatch):
     monkeypatch.setattr(queue, "wait_random_exponential", lambda **_: tenacity.wait_none())
     intake = Intake(away(), away(), away())
-    await QueueIntake(intake, KEY).accept(seal(BODY, KEY))
+    await QueueIntake(intake, lambda: KEY).accept(seal(BODY, KEY))
     assert [raw for raw, _, _ in intake.taken] == [BODY]
 
 
@@ -120,12 +120,12 @@ async def test_a_database_that_stays_away_leaves_the_message_with_the_broker(mon
     monkeypatch.setattr(queue, "wait_random_exponential", lambda **_: tenacity.wait_none())
     monkeypatch.setattr(queue, "stop_after_delay", lambda _: tenacity.stop_after_attempt(3))
     with pytest.raises(tenacity.RetryError):
-        await QueueIntake(Intake(*(away() for _ in range(9))), KEY).accept(seal(BODY, KEY))
+        await QueueIntake(Intake(*(away() for _ in range(9))), lambda: KEY).accept(seal(BODY, KEY))
 
 
 async def test_a_defect_is_not_tried_again():
     intake = Intake(ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
-        await QueueIntake(intake, KEY).accept(seal(BODY, KEY))
+        await QueueIntake(intake, lambda: KEY).accept(seal(BODY, KEY))
     assert not intake.errors
     assert not intake.taken

@@ -78,6 +78,7 @@ class Inbound:
             "route": raw.route,
             "state": "new",
             "received_at": raw.received_at,
+            "key_id": self._parts.vault.key_id,
             "sealed": self._parts.vault.seal_inbound(raw.key, raw.content),
         }
         await failpoint(Point.INBOUND_BEFORE_STORE)

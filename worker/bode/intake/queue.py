@@ -6,6 +6,8 @@ takes, under the intake key of this installation (`bode keys intake`). No person
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 from joserfc import jwe
 from joserfc.errors import JoseError
@@ -29,10 +31,10 @@ def seal(body: bytes, key: bytes) -> str:
 class QueueIntake:
     """Takes sealed messages from the queue."""
 
-    def __init__(self, intake: Intake, key: bytes) -> None:
-        """Take the intake and the key that messages are sealed with."""
+    def __init__(self, intake: Intake, key: Callable[[], bytes]) -> None:
+        """Take the intake, and what gives the key that messages are sealed with."""
         self._intake = intake
-        self._key = OctKey.import_key(key)
+        self._key = key
 
     async def accept(self, sealed: str) -> None:
         """Accept one message. What is refused or unreadable raises: the broker keeps it among its dead messages.
@@ -40,7 +42,7 @@ class QueueIntake:
         While the database is away the message is held here, and its worker thread with it: nothing is lost.
         """
         try:
-            body = jwe.decrypt_compact(sealed, self._key).plaintext or b""
+            body = jwe.decrypt_compact(sealed, OctKey.import_key(self._key())).plaintext or b""
         except (JoseError, ValueError) as error:
             log.error("intake.queue_unreadable", error=type(error).__name__)
             raise

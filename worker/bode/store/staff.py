@@ -20,9 +20,9 @@ class StaffAct:
     at: datetime
     who: str
     act: str
-    """`lane_stopped`, `lane_started`."""
+    """`lane_stopped`, `lane_started`, `key_rotated`, `lookup_rotated`."""
     subject: str
-    """What it was done to: the name of a lane."""
+    """What it was done to: the name of a lane, the id of a key."""
     reason: str | None
 
 

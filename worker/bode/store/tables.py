@@ -66,6 +66,7 @@ message = sa.Table(
     _column("case_reference", sa.String(64), nullable=True, index=True),
     _column("concerns", sa.Uuid, nullable=True, index=True),
     _column("addressee_hash", sa.LargeBinary(32), index=True),
+    _column("lookup_generation", sa.SmallInteger, server_default="1"),  # of the secret that the hash was made with
     _column("accepted_at", UtcDateTime),
     _column("publish_at", UtcDateTime, nullable=True),
     sa.UniqueConstraint("organisation", "reference"),
@@ -79,6 +80,23 @@ content = sa.Table(
     _column("wrapped_key", sa.LargeBinary, nullable=True),
     _column("sealed", sa.LargeBinary, nullable=True),
     _column("purged_at", UtcDateTime, nullable=True),
+    sa.Index(
+        "ix_content_key_id",
+        "key_id",
+        postgresql_where=sa.text("wrapped_key IS NOT NULL"),
+        sqlite_where=sa.text("wrapped_key IS NOT NULL"),
+    ),
+)
+
+# Secrets that outlive key-encryption keys, wrapped under one: see `bode.store.keyring`.
+vault_secret = sa.Table(
+    "vault_secret",
+    metadata,
+    _column("purpose", sa.String(12), primary_key=True),
+    _column("generation", sa.SmallInteger, primary_key=True, autoincrement=False),
+    _column("key_id", sa.String(16)),
+    _column("wrapped", sa.LargeBinary),
+    _column("made_at", UtcDateTime),
 )
 
 found_address = sa.Table(
@@ -278,6 +296,7 @@ inbound = sa.Table(
     _column("note", sa.String(80), nullable=True),
     _column("message_id", sa.Uuid, nullable=True, index=True),
     _column("received_at", UtcDateTime),
+    _column("key_id", sa.String(16), nullable=True, index=True),  # none: from before keys could change
     _column("sealed", sa.LargeBinary),
     sa.CheckConstraint("state IN ('new', 'matched', 'unmatched', 'ignored')", name="state"),
 )

@@ -18,6 +18,7 @@ from bode.compose.notice import NoticeComposer
 from bode.compose.paper import Paper
 from bode.compose.wording import typed_address
 from bode.domain.bounces import RuleBook
+from bode.domain.retention import Terms
 from bode.engine.attestors import TimestampAuthority, Witness
 from bode.engine.box_results import BoxResults
 from bode.engine.checkpoints import Attestor, Checkpoints
@@ -27,6 +28,7 @@ from bode.engine.lanes import Lanes
 from bode.engine.mail_health import MailHealth, Providers
 from bode.engine.parts import Organisation, Parts
 from bode.engine.profile_guard import ProfileLimits
+from bode.engine.retention import Retention
 from bode.engine.return_path import ReturnPath
 from bode.engine.sequencer import Sequencer
 from bode.engine.sweeper import Sweeper
@@ -68,6 +70,7 @@ class Application:
     queue_intake: QueueIntake
     status: StatusReader
     feed: Feed
+    retention: Retention
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:
@@ -176,7 +179,20 @@ def build(settings: Settings) -> Application:
         queue_intake=QueueIntake(intake, lambda: vault.intake_key),
         status=StatusReader(database, policy),
         feed=Feed(database),
+        retention=_retention(settings, parts),
     )
+
+
+def terms_of(settings: Settings) -> tuple[Terms, Mapping[str, Terms]]:
+    """Give the terms of retention, and those of the organisations that have their own."""
+    base = settings.retention.terms(Terms())
+    own = {oin: item.retention.terms(base) for oin, item in settings.organisations.items()}
+    return base, {oin: terms for oin, terms in own.items() if terms != base}
+
+
+def _retention(settings: Settings, parts: Parts) -> Retention:
+    base, own = terms_of(settings)
+    return Retention(parts.database, parts.vault, parts.policy, parts.clock, terms=base, own=own)
 
 
 def _receivers(settings: Settings) -> list[Receiver]:

@@ -61,6 +61,7 @@ from bode_ops.commands.evidence_audit import audit, republish
 from bode_ops.commands.evidence_keys import keys_evidence_app
 from bode_ops.commands.keys import keys_app
 from bode_ops.commands.mock import mock_app
+from bode_ops.commands.retention import retention_app
 from bode_ops.commands.webhooks import webhook_app
 from bode_ops.demo.command import demo
 from bode_ops.demo.processes import DemoError
@@ -86,7 +87,18 @@ keys_app.command(keys_evidence_app)
 evidence_app.command(audit, name="audit")
 evidence_app.command(republish, name="republish")
 evidence_copies.register(evidence_app)
-for sub in (lane_app, policy_app, config_app, db_app, keys_app, bounce_app, evidence_app, mock_app, webhook_app):
+for sub in (
+    lane_app,
+    policy_app,
+    config_app,
+    db_app,
+    keys_app,
+    bounce_app,
+    evidence_app,
+    mock_app,
+    webhook_app,
+    retention_app,
+):
     app.command(sub)
 app.command(demo)
 app.command(simulate)

@@ -122,6 +122,7 @@ async def _serve(app: Application, role: Role, checkpoints: Checkpoints | None) 
             )
         if role.includes(Role.SWEEPER):
             tasks.append(asyncio.create_task(app.sweeper.run(settings.engine.sweep_seconds)))
+            tasks.append(asyncio.create_task(app.retention.run(settings.retention.every_seconds)))
             tasks.append(asyncio.create_task(app.sequencer.run()))
             tasks.append(asyncio.create_task(app.teller.run()))
             tasks.append(asyncio.create_task(app.webhooks.run()))

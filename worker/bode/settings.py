@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,6 +32,7 @@ from sqlalchemy.exc import ArgumentError
 
 from bode.domain.message import AddresseeKind, Confidentiality
 from bode.domain.policy import Channel, ChannelKind, LetterWithoutAddress, NoticeBy, Policy
+from bode.domain.retention import Terms
 from bode.domain.terms import Holidays
 from bode.evidence.note import KeyKind, NoteError, VerifierKey
 from bode.store.key_source import KeySource
@@ -331,6 +333,27 @@ class LetterSettings(_Section):
     envelope_grams: Annotated[float, Field(ge=0, le=100)] = 7.0
 
 
+class RetentionSettings(_Section):
+    """How long each kind of data is kept, from the end of a message's delivery on: see `bode.domain.retention`."""
+
+    content: Wait | None = None
+    personal: Wait | None = None
+    evidence: Wait | None = None
+
+    def terms(self, base: Terms) -> Terms:
+        """Give the terms of `base`, with what is set here in their place."""
+        return replace(base, **{kind: term for kind, term in self if term is not None and hasattr(base, kind)})
+
+
+class RetentionForAllSettings(RetentionSettings):
+    """The terms for all organisations, and for what belongs to none."""
+
+    received: Wait | None = None
+    audit: Wait | None = None
+    every_seconds: Annotated[float, Field(ge=1, le=86_400)] = 3600.0
+    """How often the sweeper looks what is due."""
+
+
 class OrganisationSettings(_Section):
     """An administrative body (bestuursorgaan) that sends, by its OIN."""
 
@@ -339,6 +362,7 @@ class OrganisationSettings(_Section):
     contact: str
     address: tuple[str, ...]
     box_types: dict[str, str] = {}
+    retention: RetentionSettings = RetentionSettings()
 
 
 class PolicySettings(_Section):
@@ -389,6 +413,7 @@ class Settings(BaseSettings):
     organisations: dict[str, OrganisationSettings] = {}
     policy: PolicySettings = PolicySettings()
     webhooks: dict[str, WebhookSettings] = {}
+    retention: RetentionForAllSettings = RetentionForAllSettings()
     log_format: Literal["json", "console"] = "json"
 
     @classmethod
@@ -455,6 +480,7 @@ def _faults(settings: Settings) -> list[str]:
     faults += _address_faults(settings)
     faults += _webhook_faults(settings)
     faults += _key_faults(settings.keys)
+    faults += _retention_faults(settings)
     wanted = settings.policy.notice_last_attempt
     if wanted is not None and wanted >= timedelta(hours=48):
         faults.append("policy.notice_last_attempt: lies within the 48 hours, so shorter than 48h")
@@ -479,6 +505,18 @@ def _key_faults(keys: KeySettings) -> list[str]:
         named = sum((key.file is not None, key.environment is not None, bool(key.command)))
         if named > 1 or (named == 0 and key is not keys):
             faults.append(f"{where}: name one of file, environment and command")
+    return faults
+
+
+def _retention_faults(settings: Settings) -> list[str]:
+    """Give the terms below what the law, or the work, needs."""
+    believed = settings.bounces.return_path_valid
+    base = settings.retention.terms(Terms())
+    faults = [f"retention.{fault}" for fault in base.faults(bounces_believed=believed)]
+    for oin, organisation in settings.organisations.items():
+        terms = organisation.retention.terms(base)
+        own = terms.faults(bounces_believed=believed) if terms != base else []
+        faults += [f"organisations.{oin}.retention.{fault}" for fault in own]
     return faults
 
 

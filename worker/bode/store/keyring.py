@@ -7,7 +7,7 @@ stand here, wrapped: at first those derived from the key that the installation b
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bode.store import messages, tables
+from bode.domain.message import Message
+from bode.store import messages, retention, tables
 from bode.store.database import Database
 from bode.store.vault import KeyFileError, Purpose, Vault
 
@@ -165,7 +166,8 @@ async def _reseal_inbound(database: Database, vault: Vault, batch: int) -> int:
         {
             "of": row.key,
             "was": row.sealed,
-            "sealed": vault.seal_inbound(row.key, vault.open_inbound(row.key, row.sealed)),
+            # Of one that was erased nothing is left to seal.
+            "sealed": vault.seal_inbound(row.key, vault.open_inbound(row.key, row.sealed)) if row.sealed else b"",
             "key_id": vault.key_id,
         }
         for row in sorted(rows, key=lambda row: row.key)
@@ -257,7 +259,7 @@ async def _rehash_messages(database: Database, vault: Vault, progress: Progress,
             older = (message.id > last) & (message.lookup_generation < vault.lookup_generation)
             found = await connection.execute(sa.select(message.id).where(older).order_by(message.id).limit(batch))
             ids = list(found.scalars())
-            opened = await messages.load(connection, ids, vault, with_documents=False) if ids else {}
+            opened = await _addressees(connection, ids, vault)
         if not ids:
             return total
         changes = [
@@ -287,16 +289,22 @@ async def _rehash_messages(database: Database, vault: Vault, progress: Progress,
         progress(len(ids))
 
 
+async def _addressees(connection: AsyncConnection, ids: Sequence[UUID], vault: Vault) -> dict[UUID, Message]:
+    """Open messages, or what is left of them, for whom they are to."""
+    if not ids:
+        return {}
+    whole = await messages.load(connection, ids, vault, with_documents=False)
+    return whole | await retention.load_persons(connection, ids, vault)
+
+
 async def _rehash_addresses(database: Database, vault: Vault) -> int:
     failing, done = tables.failing_address.c, 0
     async with database.read() as connection:
         rows = list(await connection.execute(sa.select(tables.failing_address)))
     for row in rows:
         async with database.write() as connection:
-            message = (await messages.load(connection, [row.message_id], vault, with_documents=False)).get(
-                row.message_id
-            )
-            email = message.notice.email if message is not None else None
+            opened = await _addressees(connection, [row.message_id], vault)
+            email = opened[row.message_id].notice.email if row.message_id in opened else None
             hashes = vault.email_hashes(email) if email is not None else ()
             if hashes and bytes(row.address_hash) == hashes[0]:
                 continue

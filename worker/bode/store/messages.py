@@ -111,7 +111,7 @@ async def load(
     content = tables.content.c
     rows = await connection.execute(
         sa.select(content.message_id, content.key_id, content.wrapped_key, content.sealed).where(
-            content.message_id.in_(set(message_ids)), content.wrapped_key.is_not(None), content.sealed.is_not(None)
+            content.message_id.in_(set(message_ids)), content.sealed.is_not(None), content.purged_at.is_(None)
         )
     )
     keys: dict[UUID, MessageKey] = {}

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bode.domain.decision import Alarm, Fact, Step
 from bode.domain.delivery import decide
 from bode.domain.events import Event
-from bode.domain.parts import Delivery, LegalTime, ProfileState, letter_id
+from bode.domain.parts import Delivery, DeliveryState, LegalTime, ProfileState, letter_id
 from bode.domain.policy import Policy
 from bode.evidence.chain import GENESIS
 from bode.evidence.envelope import Sealed, seal
@@ -204,6 +204,7 @@ def _delivery_row(message_id: UUID, ledger: Ledger, legal: LegalTime | None, now
         "event_seq": ledger.seq,
         "event_hash": ledger.previous,
         "updated_at": now,
+        "done_at": now if delivery.state is DeliveryState.DONE else None,
     }
     if ledger.is_new:
         return row | {"message_id": message_id, "organisation": ledger.organisation}
@@ -236,11 +237,21 @@ async def _write_deliveries(
     if inserts:
         await connection.execute(sa.insert(tables.delivery), inserts)
     if updates:
-        columns = [column for column in updates[0] if column != "of"]
+        column = tables.delivery.c
+        columns = [name for name in updates[0] if name not in {"of", "done_at"}]
         statement = (
             sa.update(tables.delivery)
             .where(tables.delivery.c.message_id == sa.bindparam("of"))
-            .values({column: sa.bindparam(column) for column in columns})
+            .values({name: sa.bindparam(name) for name in columns})
+            # Since when it is finished: an event after that moves no term of retention.
+            .values(
+                done_at=sa.case(
+                    (
+                        sa.bindparam("state") == str(DeliveryState.DONE),
+                        sa.func.coalesce(column.done_at, sa.bindparam("done_at")),
+                    ),
+                )
+            )
         )
         await connection.execute(statement, updates)
 

@@ -158,6 +158,15 @@ delivery = sa.Table(
     _column("event_seq", sa.Integer),
     _column("event_hash", sa.LargeBinary(32)),  # the chain over its events so far, which the next one states
     _column("updated_at", UtcDateTime),
+    _column("done_at", UtcDateTime, nullable=True),  # since when: terms of retention count from here
+    _column("stage", sa.String(12), server_default="all"),  # what is still there: see `bode.domain.retention.Stage`
+    sa.Index(
+        "ix_delivery_retention",
+        "stage",
+        "done_at",
+        postgresql_where=sa.text("stage <> 'nothing' AND done_at IS NOT NULL"),
+        sqlite_where=sa.text("stage <> 'nothing' AND done_at IS NOT NULL"),
+    ),
     sa.Index("ix_delivery_open", "state", "notice_deadline_at", postgresql_where=sa.text("state <> 'done'")),
 )
 
@@ -305,6 +314,14 @@ sa.Index(
     inbound.c.received_at,
     postgresql_where=inbound.c.state == sa.literal_column("'new'"),
     sqlite_where=inbound.c.state == sa.literal_column("'new'"),
+)
+
+# Which messages a result of a box is about, which are many: with one of them the document goes.
+inbound_about = sa.Table(
+    "inbound_about",
+    metadata,
+    _column("key", sa.String(96), primary_key=True),
+    _column("message_id", sa.Uuid, primary_key=True, index=True),
 )
 
 return_path_key = sa.Table(

@@ -19,7 +19,7 @@ from bode.compose.paper import Paper
 from bode.compose.wording import typed_address
 from bode.domain.bounces import RuleBook
 from bode.domain.retention import Terms
-from bode.engine.attestors import TimestampAuthority, Witness
+from bode.engine.attestors import Connect, TimestampAuthority, Witness
 from bode.engine.box_results import BoxResults
 from bode.engine.checkpoints import Attestor, Checkpoints
 from bode.engine.doorbell import Doorbell, build_broker
@@ -45,7 +45,9 @@ from bode.store.database import Database
 from bode.store.evidence_keys import read_keyring
 from bode.store.log_folder import LogFolder
 from bode.store.vault import Vault
+from bode_adapters.connection import Connection
 from bode_adapters.contract import Adapter, Box, Notifier, PrintService, ProfileService, SettingError, TellsReading
+from bode_adapters.rest import SettingsTable
 from bode_ops.bounce_routes import BounceRoutes
 
 
@@ -244,9 +246,11 @@ def build_checkpoints(settings: EvidenceSettings, database: Database, clock: Clo
     ring = read_keyring(settings.key_file, settings.origin)
     attestors: list[Attestor] = []
     if settings.tsa is not None:
-        attestors.append(TimestampAuthority(settings.tsa.url, _roots(settings.tsa.root)))
+        connect = _connect("tsa", settings.tsa.url, settings.tsa.settings)
+        attestors.append(TimestampAuthority(settings.tsa.url, _roots(settings.tsa.root), connect=connect))
     if settings.witness is not None:
-        attestors.append(Witness(settings.witness.url, VerifierKey.parse(settings.witness.key)))
+        connect = _connect("witness", settings.witness.url, settings.witness.settings)
+        attestors.append(Witness(settings.witness.url, VerifierKey.parse(settings.witness.key), connect=connect))
     return Checkpoints(
         database,
         clock,
@@ -255,6 +259,18 @@ def build_checkpoints(settings: EvidenceSettings, database: Database, clock: Clo
         every_seconds=settings.every_seconds,
         attestors=attestors,
     )
+
+
+def _connect(name: str, url: str, settings: Mapping[str, Any]) -> Connect:
+    """Give what makes a client for an attestor: what it says is signed, so that http is no risk."""
+    try:
+        connection = Connection.read(
+            SettingsTable({"timeout_seconds": 20, "allow_http": True, **settings, "base_url": url})
+        )
+    except SettingError as error:
+        key = "url" if error.key == "base_url" else f"settings.{error.key}"
+        raise ConfigError(f"configuration: evidence.{name}.{key} is {error.value!r}: {error.needs}") from error
+    return lambda: connection.client(headers={})
 
 
 def _roots(file: Path) -> list[x509.Certificate]:

@@ -137,6 +137,8 @@ class TimestampSettings(_Section):
 
     url: HttpAddress
     root: Path
+    settings: dict[str, Any] = {}
+    """How it is reached, as for webhooks."""
 
 
 class WitnessSettings(_Section):
@@ -144,6 +146,8 @@ class WitnessSettings(_Section):
 
     url: HttpAddress
     key: Annotated[str, AfterValidator(_a_witness_key)]
+    settings: dict[str, Any] = {}
+    """How it is reached, as for webhooks."""
 
 
 class EvidenceSettings(_Section):

@@ -195,6 +195,7 @@ COMMANDS = [
     *("bounce", "bounce classify", "bounce classify-reply", "bounce held", "bounce decide"),
     *("bounce list", "bounce match", "bounce replay"),
     *("webhook", "webhook list", "webhook replay"),
+    *("keys list", "keys rotate", "keys rotate-lookup", "retention", "retention show", "retention run"),
 ]
 
 

@@ -188,6 +188,8 @@ class ApiSettings(_Section):
     keys: tuple[ApiKey, ...] = ()
     max_body_bytes: Annotated[int, Field(ge=10_000, le=100_000_000)] = 30_000_000
     """The most bytes of a message, and of a row of many."""
+    security_contact: Annotated[str, Field(pattern=r"^(mailto:|https://|tel:)[!-~]+$")] | None = None
+    """Where weaknesses are reported, for /.well-known/security.txt (RFC 9116); without one there is no such page."""
     client_timeout_seconds: Annotated[float, Field(ge=0.1, le=600)] = 30.0
     """How long a sender may send nothing while its request is not whole."""
 

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo run test test-all torture bench check lint lock clean
+.PHONY: help demo run test test-all torture bench check lint lock sbom audit clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -50,6 +50,12 @@ check: $(VENV)/.dev ## Run the linters and type checkers
 	@$(BIN)/mypy
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
+
+sbom: $(VENV)/.run ## Print the bill of materials (CycloneDX)
+	@$(BIN)/python -m bode_ops.sbom
+
+audit: $(VENV)/.dev ## Look for known faults in what is locked (needs the network, and pip-audit through uvx)
+	@$(BIN)/uv tool run pip-audit --require-hashes --disable-pip -r requirements/run.txt
 
 lock: $(VENV)/.dev ## Compile the lock files anew from requirements/*.in
 	@for name in run build dev; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/$$name.in --output-file requirements/$$name.txt; done

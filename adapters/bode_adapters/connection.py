@@ -118,8 +118,17 @@ class Connection:
         if proxy is not None:
             # The proxy resolves the name, and is where addresses are allowed or not.
             return httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy)
-        allowed = _Allowed(self.allowed_networks, this_machine=is_loopback(self.base_url.host))
-        return _CheckedTransport(context, limits, _CheckedNetwork(allowed))
+        return checked_transport(context, limits, self.allowed_networks, this_machine=is_loopback(self.base_url.host))
+
+
+def checked_transport(
+    context: ssl.SSLContext, limits: httpx.Limits, networks: tuple[Network, ...], *, this_machine: bool = False
+) -> httpx.AsyncBaseTransport:
+    """Give a transport that connects to public addresses, and to those in `networks`, as checked when it connects.
+
+    `this_machine`: to loopback, and nowhere else. What is refused raises `AddressRefusedError`, before a byte is sent.
+    """
+    return _CheckedTransport(context, limits, _CheckedNetwork(_Allowed(networks, this_machine=this_machine)))
 
 
 def certificate_not_after(path: Path) -> datetime:
@@ -175,7 +184,10 @@ class _Allowed:
             return True
         if address.is_loopback:
             return self.this_machine
-        return address.is_global and not address.is_multicast and not self.this_machine
+        if address.is_multicast or address.is_reserved or (address.version == 6 and address.is_site_local):  # noqa: PLR2004
+            # Reserved ones have forms of IPv4 among them (::127.0.0.1, 64:ff9b:1::/48) that is_global calls public.
+            return False
+        return address.is_global and not self.this_machine
 
 
 def _meant(address: _Address) -> _Address:

@@ -214,7 +214,7 @@ async def _whole(response: httpx.Response, most_bytes: int) -> bytes | None:
 
 
 def _without_answer(error: httpx.RequestError | OSError) -> Unavailable | Unknown | Refused:
-    for cause in _causes(error):
+    for cause in causes(error):
         match cause:
             case AddressRefusedError():
                 return Refused(
@@ -241,7 +241,7 @@ def _without_answer(error: httpx.RequestError | OSError) -> Unavailable | Unknow
     return Unknown("timeout" if isinstance(error, httpx.TimeoutException) else "connection_lost")
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """Give an error and what it came from, to the first."""
     seen: set[int] = set()
     cause: BaseException | None = error

@@ -20,8 +20,9 @@ from bode.compose.notice import NoticeComposer
 from bode.compose.paper import Paper
 from bode.compose.wording import typed_address
 from bode.domain.bounces import RuleBook
+from bode.domain.retention import Terms
 from bode.engine import heartbeat
-from bode.engine.attestors import TimestampAuthority, Witness
+from bode.engine.attestors import Connect, TimestampAuthority, Witness
 from bode.engine.box_results import BoxResults
 from bode.engine.checkpoints import Attestor, Checkpoints
 from bode.engine.doorbell import Doorbell, build_broker
@@ -31,6 +32,7 @@ from bode.engine.lanes import Lanes
 from bode.engine.mail_health import MailHealth, Providers
 from bode.engine.parts import Organisation, Parts
 from bode.engine.profile_guard import ProfileLimits
+from bode.engine.retention import Retention
 from bode.engine.return_path import ReturnPath
 from bode.engine.sequencer import Sequencer
 from bode.engine.sweeper import Sweeper
@@ -53,7 +55,7 @@ from bode.settings import ConfigError, EvidenceSettings, Settings, build_policy,
 from bode.store.database import Database
 from bode.store.evidence_keys import read_keyring
 from bode.store.log_folder import LogFolder
-from bode.store.vault import Vault, read_key_file
+from bode.store.vault import Vault
 from bode_adapters.connection import Connection
 from bode_adapters.contract import Adapter, Box, Notifier, PrintService, ProfileService, SettingError, TellsReading
 from bode_adapters.rest import SettingsTable
@@ -88,6 +90,7 @@ class Application:
     """None where no sender is configured."""
     status: StatusReader
     feed: Feed
+    retention: Retention
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:
@@ -117,7 +120,7 @@ def build(settings: Settings) -> Application:
     if not settings.channels:
         raise ConfigError("configuration: no channels: name a file with --config, or in BODE_CONFIG")
     clock = Clock(settings.clock.factor, settings.clock.origin)
-    vault = Vault(read_key_file(settings.keys.file))
+    vault = build_vault(settings)
     database = build_database(settings)
     boxes = {
         name: build_adapter(f"channels.{name}", channel.adapter, channel.settings, Box, clock)
@@ -219,6 +222,7 @@ def build(settings: Settings) -> Application:
         queue_intake=_queue_intake(settings, intake, vault),
         status=StatusReader(database, policy),
         feed=Feed(database),
+        retention=_retention(settings, parts),
     )
 
 
@@ -227,7 +231,7 @@ def _queue_intake(settings: Settings, intake: Intake, vault: Vault) -> QueueInta
         return None
     return QueueIntake(
         intake,
-        private_key(vault.intake_seed),
+        lambda: private_key(vault.intake_seed),
         connect(settings.broker.url),
         namespace=settings.broker.namespace,
         senders={name: frozenset(sender.organisations) for name, sender in settings.queue.senders.items()},
@@ -277,6 +281,18 @@ def zgw_tokens(settings: Settings) -> dict[str, str]:
             file = zgw.notification_token_file
             raise ConfigError(f"configuration: zgw.{name}.notification_token_file: {file} {error}") from error
     return tokens
+
+
+def terms_of(settings: Settings) -> tuple[Terms, Mapping[str, Terms]]:
+    """Give the terms of retention, and those of the organisations that have their own."""
+    base = settings.retention.terms(Terms())
+    own = {oin: item.retention.terms(base) for oin, item in settings.organisations.items()}
+    return base, {oin: terms for oin, terms in own.items() if terms != base}
+
+
+def _retention(settings: Settings, parts: Parts) -> Retention:
+    base, own = terms_of(settings)
+    return Retention(parts.database, parts.vault, parts.policy, parts.clock, terms=base, own=own)
 
 
 def _receivers(settings: Settings) -> list[Receiver]:
@@ -382,6 +398,11 @@ def _own_letters(settings: Settings) -> Mapping[str, Path]:
     return {oin: root / oin for oin in settings.organisations if (root / oin).is_dir()} if root is not None else {}
 
 
+def build_vault(settings: Settings) -> Vault:
+    """Make the vault of a configuration. Raises `KeyFileError`."""
+    return Vault(settings.keys.source.read(), *(other.source.read() for other in settings.keys.others))
+
+
 def build_database(settings: Settings) -> Database:
     """Make the database of a configuration; for SQLite its folder too."""
     url = settings.database.url
@@ -410,10 +431,24 @@ def build_attestors(settings: EvidenceSettings) -> list[Attestor]:
     """Make the parts that ask others for their word on checkpoints, and know it again. Raises `KeyFileError`."""
     attestors: list[Attestor] = []
     if settings.tsa is not None:
-        attestors.append(TimestampAuthority(settings.tsa.url, _roots(settings.tsa.root)))
+        connect = _connect("tsa", settings.tsa.url, settings.tsa.settings)
+        attestors.append(TimestampAuthority(settings.tsa.url, _roots(settings.tsa.root), connect=connect))
     if settings.witness is not None:
-        attestors.append(Witness(settings.witness.url, VerifierKey.parse(settings.witness.key)))
+        connect = _connect("witness", settings.witness.url, settings.witness.settings)
+        attestors.append(Witness(settings.witness.url, VerifierKey.parse(settings.witness.key), connect=connect))
     return attestors
+
+
+def _connect(name: str, url: str, settings: Mapping[str, Any]) -> Connect:
+    """Give what makes a client for an attestor: what it says is signed, so that http is no risk."""
+    try:
+        connection = Connection.read(
+            SettingsTable({"timeout_seconds": 20, "allow_http": True, **settings, "base_url": url})
+        )
+    except SettingError as error:
+        key = "url" if error.key == "base_url" else f"settings.{error.key}"
+        raise ConfigError(f"configuration: evidence.{name}.{key} is {error.value!r}: {error.needs}") from error
+    return lambda: connection.client(headers={})
 
 
 def _roots(file: Path) -> list[x509.Certificate]:

@@ -62,6 +62,7 @@ from bode_ops.commands.keys import keys_app
 from bode_ops.commands.lanes import lane_app
 from bode_ops.commands.mock import mock_app
 from bode_ops.commands.queue import queue_app
+from bode_ops.commands.retention import retention_app
 from bode_ops.commands.show import config_show
 from bode_ops.commands.webhooks import webhook_app
 from bode_ops.commands.zgw import zgw_app
@@ -97,6 +98,7 @@ for sub in (
     evidence_app,
     mock_app,
     queue_app,
+    retention_app,
     webhook_app,
     zgw_app,
 ):

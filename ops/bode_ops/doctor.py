@@ -27,7 +27,7 @@ from bode.settings import ConfigError, Settings
 from bode.store import tables
 from bode.store.database import Database, SchemaError
 from bode.store.evidence_keys import read_keyring
-from bode.store.vault import KeyFileError, Vault, read_key_file
+from bode.store.vault import KeyFileError
 from bode_adapters.connection import certificate_not_after
 from bode_adapters.contract import Box, Notifier, PrintService, Probed, ProfileService, Trouble
 from bode_ops import assembly
@@ -97,7 +97,7 @@ async def _patiently(part: str, look: Callable[[], Awaitable[Sequence[Finding]]]
 
 def _key(found: Settings) -> Finding:
     try:
-        read_key_file(found.keys.file)
+        assembly.build_vault(found)
     except KeyFileError as error:
         return _fault(
             "keys.file",
@@ -231,12 +231,12 @@ async def _look_at_database(found: Settings, database: Database) -> Sequence[Fin
 
 def _same_key(found: Settings, sealed: bytes | str | None) -> list[Finding]:
     try:
-        vault = Vault(read_key_file(found.keys.file))
+        vault = assembly.build_vault(found)
     except KeyFileError:
         return []  # told by the check of the file
-    if sealed is None or sealed == vault.key_id:
+    if sealed is None or sealed in vault.key_ids:
         return []
-    what = f"{found.keys.file} is not the key that this database's messages are sealed under"
+    what = f"{found.keys.source} is not the key that this database's messages are sealed under"
     return [_fault("keys.file", what, "put the right key file back")]
 
 

@@ -11,7 +11,6 @@ import socket
 from collections.abc import Generator
 from enum import StrEnum
 
-import sqlalchemy as sa
 import structlog
 import uvicorn
 from prometheus_client import start_http_server
@@ -19,8 +18,7 @@ from prometheus_client import start_http_server
 from bode import failpoints
 from bode.engine.checkpoints import Checkpoints
 from bode.settings import Settings
-from bode.store import steps, tables
-from bode.store.vault import KeyFileError
+from bode.store import keyring, steps
 from bode_ops import assembly, web
 from bode_ops.assembly import Application
 from bode_ops.http_server import server_config
@@ -69,7 +67,7 @@ async def run(settings: Settings, role: Role) -> None:
             checkpoints = assembly.build_checkpoints(settings.evidence, app.database, app.clock)
         await app.database.check_schema()
         await app.clock.agree(app.database.time)
-        await _check_key(app)
+        await keyring.open_vault(app.database, app.parts.vault, app.clock.real())
         async with app.database.write() as connection:
             await steps.ensure_lanes(connection, app.parts.lanes)
         await app.open_adapters()
@@ -106,15 +104,14 @@ def _own_metrics(settings: Settings, role: Role) -> Generator[None]:
         thread.join()
 
 
-async def _check_key(app: Application) -> None:
-    """Refuse to start with another key than the stored messages are sealed under: valid bounces would look forged."""
-    column = tables.content.c.key_id
-    async with app.database.read() as connection:
-        found = (await connection.execute(sa.select(column).limit(1))).scalar_one_or_none()
-    if found is not None and found != app.parts.vault.key_id:
-        raise KeyFileError(
-            f"key file {app.settings.keys.file} is not the one that this database's messages are sealed under"
-        )
+async def _keep_secrets(app: Application) -> None:
+    """Read the secrets of keyed hashes again, so that a change of one (`bode keys rotate-lookup`) needs no restart."""
+    while True:
+        await asyncio.sleep(keyring.REFRESH_SECONDS)
+        try:
+            await keyring.refresh(app.database, app.parts.vault)
+        except Exception as error:  # noqa: BLE001 - the ones it has go on working; the next round reads again
+            log.error("keys.not_refreshed", error=type(error).__name__)
 
 
 async def _serve(app: Application, role: Role, checkpoints: Checkpoints | None) -> None:
@@ -126,6 +123,7 @@ async def _serve(app: Application, role: Role, checkpoints: Checkpoints | None) 
     tasks: list[asyncio.Task[None]] = []
     server: _Server | None = None
     tasks.append(asyncio.create_task(app.clock.keep_agreeing(app.database.time, _AGREE_SECONDS)))
+    tasks.append(asyncio.create_task(_keep_secrets(app)))
     try:
         if role.includes(Role.INBOUND):
             tasks += await app.bounce_routes.start()
@@ -160,6 +158,7 @@ def _sweep(app: Application, checkpoints: Checkpoints | None) -> list[asyncio.Ta
     """Give the tasks of who finds what is due, keeps the log, tells senders and works a zaaksysteem's decisions."""
     runs = [app.sweeper.run(app.settings.engine.sweep_seconds), app.sequencer.run(), app.teller.run()]
     runs += [app.webhooks.run(), *([app.zgw.run()] if app.settings.zgw else [])]
+    runs.append(app.retention.run(app.settings.retention.every_seconds))
     runs += [part.run() for part in (app.heartbeat, checkpoints) if part is not None]
     return [asyncio.create_task(one) for one in runs]
 

@@ -14,16 +14,20 @@ from bode.settings import Settings
 def certificates(settings: Settings) -> dict[str, Path]:
     """Give our client certificates, by their place in the configuration, as `channels.mijnoverheid`."""
     services = {"notices": settings.notices, "print": settings.print, "profile": settings.profile}
+    kept = settings.evidence
+    attestors = {"tsa": kept.tsa, "witness": kept.witness} if kept is not None else {}
     places: dict[str, Mapping[str, Any]] = {
         **{f"channels.{name}": channel.settings for name, channel in settings.channels.items()},
         **{name: service.settings for name, service in services.items() if service is not None},
+        **{f"webhooks.{name}": hook.settings for name, hook in settings.webhooks.items()},
+        **{f"evidence.{name}": one.settings for name, one in attestors.items() if one is not None},
     }
     return dict(found for place, table in places.items() for found in _certificates(place, table))
 
 
 def _certificates(place: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     for key, value in table.items():
-        if key == "client_certificate":
+        if key in {"client_certificate", "client_certificate_file"}:
             yield place, Path(str(value))
         elif isinstance(value, Mapping):
             yield from _certificates(f"{place}.{key}", cast("Mapping[str, Any]", value))

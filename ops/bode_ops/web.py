@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -33,6 +34,7 @@ from bode_ops.exporter import DATABASE, DatabaseMetrics
 from bode_ops.extracts import NotSignedYetError, extract
 from bode_ops.watched import certificates, disks
 
+_SECURITY_TXT_VALID = timedelta(days=180)
 _KEEP_SECONDS = 5.0
 """How long what the database told is told again: several scrapers, or a quick one, cost it nothing."""
 
@@ -84,6 +86,19 @@ def build(app: Application) -> Litestar:
             return Response(f"not ready: {type(error).__name__}\n", status_code=503)
         return Response("ready\n")
 
+    @get("/.well-known/security.txt", media_type="text/plain", include_in_schema=False)
+    async def security() -> Response[str]:
+        """Say where weaknesses are reported (RFC 9116); true for half a year, as whoever reads it must ask again."""
+        if settings.api.security_contact is None:
+            return Response("", status_code=404)
+        until = app.clock.real().replace(microsecond=0) + _SECURITY_TXT_VALID
+        lines = (
+            f"Contact: {settings.api.security_contact}",
+            f"Expires: {until.isoformat()}",
+            "Preferred-Languages: nl, en",
+        )
+        return Response("".join(f"{line}\n" for line in lines))
+
     @get("/metrics", include_in_schema=False)
     async def prometheus() -> Response[bytes]:
         """Give the metrics of this process, and what the database knows."""
@@ -124,6 +139,7 @@ def build(app: Application) -> Litestar:
             Router("/", route_handlers=[messages, changes, openapi_json], exception_handlers=handlers),
             healthz,
             readyz,
+            security,
             prometheus,
             pages.routes(
                 database=app.database,

@@ -62,7 +62,7 @@ class FakeWitness:
 
     def attestor(self, key=None):
         client = httpx.AsyncClient(transport=httpx.MockTransport(self))
-        return Witness("https://getuige.example/getuige/", (key or self.key).verifier, client=client)
+        return Witness("https://getuige.example/getuige/", (key or self.key).verifier, connect=lambda: client)
 
 
 async def test_a_witness_signs_what_grew_and_its_word_is_kept_beside_the_checkpoint(app, log, many_events):
@@ -114,7 +114,7 @@ async def test_what_a_witness_does_wrong_is_said_and_not_kept(app, log, many_eve
     client = httpx.AsyncClient(transport=httpx.MockTransport(handler))
     key = SigningKey.generate("getuige.example", KeyKind.WITNESS).verifier
     with pytest.raises(AttestationError, match=said):
-        await log.attest(Witness("https://getuige.example", key, client=client))
+        await log.attest(Witness("https://getuige.example", key, connect=lambda: client))
     assert await app.rows(tables.evidence_attestation) == []
 
 
@@ -132,7 +132,7 @@ async def test_signing_goes_on_while_a_witness_and_an_authority_are_away(app, lo
 
     client = httpx.AsyncClient(transport=httpx.MockTransport(hangs))
     key = SigningKey.generate("getuige.example", KeyKind.WITNESS).verifier
-    log._attestors = (Witness("https://getuige.example", key, client=client),)
+    log._attestors = (Witness("https://getuige.example", key, connect=lambda: client),)
     with structlog.testing.capture_logs() as logs:
         running = asyncio.create_task(log.run())
         for number in (1, 2, 3):
@@ -178,7 +178,7 @@ class Authority:
 
     def attestor(self, root=None):
         client = httpx.AsyncClient(transport=httpx.MockTransport(self))
-        return TimestampAuthority("https://tsa.example", [root or self.root], client=client)
+        return TimestampAuthority("https://tsa.example", [root or self.root], connect=lambda: client)
 
 
 @pytest.mark.slow
@@ -203,7 +203,7 @@ async def test_a_time_stamp_under_another_root_or_of_another_question_is_not_kep
     replayed = httpx.Response(200, content=(authority.folder / "reply").read_bytes())
     client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: replayed))
     with pytest.raises(AttestationError, match=r"evidence\.tsa"):
-        await log.attest(TimestampAuthority("https://tsa.example", [authority.root], client=client))
+        await log.attest(TimestampAuthority("https://tsa.example", [authority.root], connect=lambda: client))
     assert await app.rows(tables.evidence_attestation) == []
 
 
@@ -219,7 +219,7 @@ async def test_an_answer_without_end_is_read_no_further_than_it_could_be_one(sta
 
     witness = FakeWitness(log._key.verifier)
     client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(status, content=endless())))
-    attestor = Witness("https://getuige.example", witness.key.verifier, client=client)
+    attestor = Witness("https://getuige.example", witness.key.verifier, connect=lambda: client)
     await grow(app, log, many_events, 1)
     async with app.database.read() as connection:
         note = (await connection.execute(sa.select(tables.evidence_checkpoint.c.note))).scalar_one().encode()

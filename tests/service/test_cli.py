@@ -224,6 +224,7 @@ COMMANDS = [
     *("bounce", "bounce classify", "bounce classify-reply", "bounce held", "bounce decide"),
     *("bounce list", "bounce match", "bounce replay"),
     *("webhook", "webhook list", "webhook replay"),
+    *("keys list", "keys rotate", "keys rotate-lookup", "retention", "retention show", "retention run"),
 ]
 
 
@@ -718,6 +719,29 @@ def test_a_key_in_a_folder_that_cannot_be(run, config, tmp_path):
     told = run("keys", "init", "--config", config)
     assert told.code == 3
     assert "bestand" in told.err
+
+
+def test_a_key_is_replaced_by_another_without_losing_anything(bode, run, config, tmp_path):
+    intake = bode("keys", "intake").out
+    new = tmp_path / "new.key"
+    assert run("keys", "init", "--file", new, "--config", config).code == 0
+    old_line = f'file = "{tmp_path}/bode.key"'
+    config.write_text(config.read_text().replace(old_line, f'file = "{new}"'))
+    told = bode("keys", "list")
+    assert told.code == 2
+    assert "keys.others" in told.err
+    config.write_text(
+        config.read_text().replace(f'file = "{new}"', f'file = "{new}"\nothers = [{{ file = "{tmp_path}/bode.key" }}]')
+    )
+    told = bode("keys", "rotate", "--reason", "jaarlijks")
+    assert told.code == 0, told.err
+    assert told.out.startswith("3 sealed anew")
+    config.write_text(config.read_text().replace(f'\nothers = [{{ file = "{tmp_path}/bode.key" }}]', ""))
+    (tmp_path / "bode.key").unlink()
+    assert bode("keys", "intake").out == intake, "zaaksystemen keep theirs"
+    told = bode("keys", "rotate-lookup", "--reason", "proef", "--wait-seconds", "0")
+    assert told.code == 0, told.err
+    assert "the older secret is gone" in told.out
 
 
 def test_keys_for_others(bode, run):

@@ -196,7 +196,7 @@ async def test_erasing_leaves_nothing_personal_and_the_proof_whole(app, body, co
         sealed_root = (await evidence_log.latest_checkpoint(connection, ORIGIN)).root
     events = await app.events(message)
 
-    await copies.erase(message, by="j.jansen", reason="verzoek")
+    await copies.erase(message, by="j.jansen", reason="verzoek", before_term=True)
 
     for table in (tables.document, tables.letter, tables.event_detail, tables.found_address, tables.inbound):
         assert await app.rows(table, table.c.message_id == message) == [], table.name
@@ -228,11 +228,11 @@ async def test_what_is_held_for_a_case_is_not_erased_before_it_is_released(app, 
     assert await copies.hold(message, by="x", reason="rechtszaak", on=True)
     assert not await copies.hold(message, by="x", reason="rechtszaak", on=True)
     with pytest.raises(CannotEraseError, match="release it first"):
-        await copies.erase(message, by="x", reason="verzoek")
+        await copies.erase(message, by="x", reason="verzoek", before_term=True)
     assert await copies.hold(message, by="x", reason="uitspraak", on=False)
     async with app.database.read() as connection:
         assert await held(connection, message) is None
-    await copies.erase(message, by="x", reason="verzoek")
+    await copies.erase(message, by="x", reason="verzoek", before_term=True)
 
 
 @pytest.mark.law("L13")

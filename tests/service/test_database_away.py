@@ -88,7 +88,7 @@ async def test_a_database_that_is_gone_acknowledges_nothing_and_everybody_recove
 async def test_a_message_from_the_queue_waits_for_the_database(own, own_postgres, body, redis, until):
     key, broker = private_key(own.vault.intake_seed), connect(redis.url)
     oins = frozenset(own.parts.organisations)
-    queue = QueueIntake(own.intake, key, broker, namespace="bode", senders={"zaak": oins}, most_bytes=100_000)
+    queue = QueueIntake(own.intake, lambda: key, broker, namespace="bode", senders={"zaak": oins}, most_bytes=100_000)
     redis.client.xadd("bode:intake:zaak", {"bericht": seal(msgspec.json.encode(body()), public_key(key))})
     await asyncio.to_thread(own_postgres.stop)
     with structlog.testing.capture_logs() as logs:

@@ -27,7 +27,7 @@ class Queue:
         self.broker = connect(redis.url)
         senders = {ZAAK: frozenset({OIN}), OTHER: frozenset({OTHER_OIN})}
         self.intake = QueueIntake(
-            app.intake, self.key, self.broker, namespace="bode", senders=senders, most_bytes=50_000
+            app.intake, lambda: self.key, self.broker, namespace="bode", senders=senders, most_bytes=50_000
         )
         self.poison = Poison(self.broker, Streams("bode", ZAAK))
 

@@ -11,6 +11,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -34,10 +35,12 @@ from sqlalchemy.exc import ArgumentError
 from bode.domain.lane_rules import BOUNDS, LaneRules, QuietHours
 from bode.domain.message import AddresseeKind, Confidentiality
 from bode.domain.policy import Channel, ChannelKind, LetterWithoutAddress, NoticeBy, Policy
+from bode.domain.retention import Terms
 from bode.domain.terms import Holidays
 from bode.evidence.note import KeyKind, NoteError, VerifierKey
 from bode.intake.scopes import Scope
 from bode.store.changes import Kind
+from bode.store.key_source import KeySource
 
 PREFIX = "BODE__"
 """How the names of variables and of secret files begin."""
@@ -118,10 +121,25 @@ class BrokerSettings(_Section):
     namespace: str = "bode"
 
 
-class KeySettings(_Section):
-    """The key everything sealed depends on: keep a copy of the file in a safe place."""
+class KeySourceSettings(_Section):
+    """Where a key comes from: a file, a variable of the environment, or a command that prints it (64 hex digits)."""
 
-    file: Path = Path("var/bode.key")
+    file: Path | None = None
+    environment: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    command: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> KeySource:
+        """Where it comes from; the file of a fresh installation where nothing is named."""
+        if self.environment is None and not self.command:
+            return KeySource(file=self.file or Path("var/bode.key"))
+        return KeySource(environment=self.environment, command=self.command)
+
+
+class KeySettings(KeySourceSettings):
+    """The key everything sealed depends on: keep a copy in a safe place. `others` open only, while one is replaced."""
+
+    others: tuple[KeySourceSettings, ...] = ()
 
 
 class TimestampSettings(_Section):
@@ -129,6 +147,8 @@ class TimestampSettings(_Section):
 
     url: HttpAddress
     root: Path
+    settings: dict[str, Any] = {}
+    """How it is reached, as for webhooks."""
 
 
 class WitnessSettings(_Section):
@@ -136,6 +156,8 @@ class WitnessSettings(_Section):
 
     url: HttpAddress
     key: Annotated[str, AfterValidator(_a_witness_key)]
+    settings: dict[str, Any] = {}
+    """How it is reached, as for webhooks."""
 
 
 class EvidenceSettings(_Section):
@@ -237,6 +259,8 @@ class ApiSettings(_Section):
     contact: ContactSettings = ContactSettings()
     max_body_bytes: Annotated[int, Field(ge=10_000, le=100_000_000)] = 30_000_000
     """The most bytes of a message, and of a row of many."""
+    security_contact: Annotated[str, Field(pattern=r"^(mailto:|https://|tel:)[!-~]+$")] | None = None
+    """Where weaknesses are reported, for /.well-known/security.txt (RFC 9116); without one there is no such page."""
     client_timeout_seconds: Annotated[float, Field(ge=0.1, le=600)] = 30.0
     """How long a sender may send nothing while its request is not whole, or take nothing of its answer."""
     max_held_bytes: Annotated[int, Field(ge=1_000_000)] = 300_000_000
@@ -477,6 +501,27 @@ class LetterSettings(_Section):
     envelope_grams: Annotated[float, Field(ge=0, le=100)] = 7.0
 
 
+class RetentionSettings(_Section):
+    """How long each kind of data is kept, from the end of a message's delivery on: see `bode.domain.retention`."""
+
+    content: Wait | None = None
+    personal: Wait | None = None
+    evidence: Wait | None = None
+
+    def terms(self, base: Terms) -> Terms:
+        """Give the terms of `base`, with what is set here in their place."""
+        return replace(base, **{kind: term for kind, term in self if term is not None and hasattr(base, kind)})
+
+
+class RetentionForAllSettings(RetentionSettings):
+    """The terms for all organisations, and for what belongs to none."""
+
+    received: Wait | None = None
+    audit: Wait | None = None
+    every_seconds: Annotated[float, Field(ge=1, le=86_400)] = 3600.0
+    """How often the sweeper looks what is due."""
+
+
 class OrganisationSettings(_Section):
     """An administrative body (bestuursorgaan) that sends, by its OIN."""
 
@@ -485,6 +530,7 @@ class OrganisationSettings(_Section):
     contact: str
     address: tuple[str, ...]
     box_types: dict[str, str] = {}
+    retention: RetentionSettings = RetentionSettings()
 
 
 class PolicySettings(_Section):
@@ -548,6 +594,7 @@ class Settings(BaseSettings):
     organisations: dict[str, OrganisationSettings] = {}
     policy: PolicySettings = PolicySettings()
     webhooks: dict[str, WebhookSettings] = {}
+    retention: RetentionForAllSettings = RetentionForAllSettings()
     log_format: Literal["json", "console"] = "json"
 
     @classmethod
@@ -638,6 +685,8 @@ def _faults(settings: Settings) -> list[str]:
     faults += _webhook_faults(settings)
     faults += _queue_faults(settings)
     faults += _zgw_faults(settings)
+    faults += _key_faults(settings.keys)
+    faults += _retention_faults(settings)
     wanted = settings.policy.notice_last_attempt
     if wanted is not None and wanted >= timedelta(hours=48):
         faults.append("policy.notice_last_attempt: lies within the 48 hours, so shorter than 48h")
@@ -652,6 +701,28 @@ def _faults(settings: Settings) -> list[str]:
         ]
     if settings.environment == "production":
         faults += _unsafe(settings)
+    return faults
+
+
+def _key_faults(keys: KeySettings) -> list[str]:
+    """Give the keys that come from nowhere, or from more than one place."""
+    faults: list[str] = []
+    for where, key in [("keys", keys), *((f"keys.others.{n}", other) for n, other in enumerate(keys.others))]:
+        named = sum((key.file is not None, key.environment is not None, bool(key.command)))
+        if named > 1 or (named == 0 and key is not keys):
+            faults.append(f"{where}: name one of file, environment and command")
+    return faults
+
+
+def _retention_faults(settings: Settings) -> list[str]:
+    """Give the terms below what the law, or the work, needs."""
+    believed = settings.bounces.return_path_valid
+    base = settings.retention.terms(Terms())
+    faults = [f"retention.{fault}" for fault in base.faults(bounces_believed=believed)]
+    for oin, organisation in settings.organisations.items():
+        terms = organisation.retention.terms(base)
+        own = terms.faults(bounces_believed=believed) if terms != base else []
+        faults += [f"organisations.{oin}.retention.{fault}" for fault in own]
     return faults
 
 

@@ -22,7 +22,7 @@ from bode import settings as configuration
 from bode.intake.body import read_reason
 from bode.intake.faults import Refused
 from bode.settings import ConfigError, Settings
-from bode.store import messages
+from bode.store import keyring, messages
 from bode.store.messages import Known
 from bode_ops import assembly, logs
 from bode_ops.assembly import Application
@@ -68,6 +68,7 @@ def with_application(config: Path | None, work: Callable[[Application], Awaitabl
         try:
             await application.database.check_schema()
             await application.clock.agree(application.database.time)
+            await keyring.open_vault(application.database, application.parts.vault, application.clock.real())
             return await work(application)
         finally:
             await application.close()

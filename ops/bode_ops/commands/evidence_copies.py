@@ -98,14 +98,23 @@ def correct(
 
 
 def erase(
-    reference: str, /, *, reason: Reason, by: By | None = None, organisation: str | None = None, config: Config = None
+    reference: str,
+    /,
+    *,
+    reason: Reason,
+    before_term: Annotated[
+        bool, Parameter(negative="", help="Erase it though it is needed as proof for half a year: your choice.")
+    ] = False,
+    by: By | None = None,
+    organisation: str | None = None,
+    config: Config = None,
 ) -> None:
     """Erase for good what is personal of a finished message; its evidence stays, and old extracts keep verifying."""
     why = a_reason(reason)
 
     async def act(copies: Copies, message_id: UUID) -> bool:
         try:
-            await copies.erase(message_id, by=by or me(), reason=why)
+            await copies.erase(message_id, by=by or me(), reason=why, before_term=before_term)
         except CannotEraseError as error:
             raise UsageError(f"{reference}: {error}") from None
         return True

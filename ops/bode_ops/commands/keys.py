@@ -1,22 +1,26 @@
-"""`bode keys`: make and show keys, and change the one that signs return paths."""
+"""`bode keys`: make and show keys, and put one in another's place while the work goes on."""
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
+from rich.progress import Progress
 from rich.table import Table
 from sqlalchemy.exc import IntegrityError
 
-from bode.store import return_path_keys
+from bode.store import keyring, return_path_keys, staff
 from bode.store.return_path_keys import Generation
-from bode.store.vault import write_key_file
+from bode.store.vault import Vault, write_key_file
 from bode_ops.assembly import Application
-from bode_ops.commands.base import By, Config, Reason, UsageError, a_reason, console, load, me, with_application
+from bode_ops.commands.base import By, Config, Reason, UsageError, a_reason, console, errors, load, me, with_application
 
 keys_app = App(name="keys", help="Make and show keys.")
 return_path_app = App(name="return-path", help="See and change the key that signs return paths, without a restart.")
@@ -24,11 +28,95 @@ keys_app.command(return_path_app)
 
 
 @keys_app.command(name="init")
-def keys_init(*, config: Config = None) -> None:
+def keys_init(
+    *,
+    file: Annotated[Path | None, Parameter(help="Make this file instead: a key to rotate to.")] = None,
+    config: Config = None,
+) -> None:
     """Make the key file that everything sealed depends on. Keep a copy in a safe place."""
-    path = load(config).keys.file
+    path = file or load(config).keys.source.file
+    if path is None:
+        raise UsageError("[keys] names no file: make the key where it says, or name a file with --file")
     write_key_file(path)
     console.print(f"made {path}: keep a copy in a safe place", markup=False)
+
+
+@keys_app.command(name="list")
+def keys_list(*, config: Config = None) -> None:
+    """List the keys of the configuration, by their ids, with how much stands under each."""
+    settings = load(config)
+    sources = [settings.keys.source, *(other.source for other in settings.keys.others)]
+
+    async def work(application: Application) -> Mapping[str, keyring.Use]:
+        async with application.database.read() as connection:
+            return await keyring.uses(connection)
+
+    used = with_application(config, work)
+    table = Table("key", "from", "does", "messages", "received", "secrets")
+    for number, source in enumerate(sources):
+        key_id = Vault(source.read()).key_id
+        use = used.get(key_id, keyring.Use(0, 0, 0))
+        does = "opens" if number else "seals and opens"
+        table.add_row(key_id, str(source), does, str(use.messages), str(use.received), str(use.secrets))
+    console.print(table)
+
+
+@keys_app.command(name="rotate")
+def keys_rotate(*, reason: Reason, by: By | None = None, config: Config = None) -> None:
+    """Seal everything under the key that seals now, while the work goes on. Run it again after an interruption."""
+    who, why = by or me(), a_reason(reason)
+
+    async def work(application: Application) -> tuple[int, str]:
+        database, vault = application.database, application.parts.vault
+        async with database.read() as connection:
+            todo = sum(
+                use.messages + use.received + use.secrets
+                for key_id, use in (await keyring.uses(connection)).items()
+                if key_id != vault.key_id
+            )
+        with Progress(console=errors, disable=not sys.stderr.isatty(), transient=True) as bar:
+            task = bar.add_task("keys", total=todo)
+            done = await keyring.rotate(database, vault, lambda count: bar.advance(task, count))
+        if done:
+            now = application.clock.now()
+            async with database.write() as connection:
+                await staff.record_act(connection, staff.StaffAct(now, who, "key_rotated", vault.key_id, why))
+        return done, vault.key_id
+
+    done, key_id = with_application(config, work)
+    console.print(f"{done} sealed anew under {key_id}; nothing stands under another key")
+    console.print("once every process has it as its first key, keys.others can go; a start that is too early says so")
+
+
+@keys_app.command(name="rotate-lookup")
+def keys_rotate_lookup(
+    *,
+    reason: Reason,
+    wait_seconds: Annotated[
+        float, Parameter(help="How long until every process has read the new secret; at least three of its rounds.")
+    ] = 3 * keyring.REFRESH_SECONDS,
+    by: By | None = None,
+    config: Config = None,
+) -> None:
+    """Change the secret that keyed hashes of people and addresses are made with, while the work goes on."""
+    who, why = by or me(), a_reason(reason)
+
+    async def work(application: Application) -> int:
+        database, vault = application.database, application.parts.vault
+        generation = await keyring.new_lookup_secret(database, vault, application.clock.now())
+        with Progress(console=errors, disable=not sys.stderr.isatty(), transient=True) as bar:
+            task = bar.add_task("hashes", total=None)
+            done = await keyring.rehash(database, vault, lambda count: bar.advance(task, count))
+            await asyncio.sleep(wait_seconds)
+            # What processes that had not read the new secret yet wrote meanwhile.
+            done += await keyring.rehash(database, vault, lambda count: bar.advance(task, count))
+        await keyring.drop_older_lookup_secrets(database, vault)
+        act = staff.StaffAct(application.clock.now(), who, "lookup_rotated", f"generation {generation}", why)
+        async with database.write() as connection:
+            await staff.record_act(connection, act)
+        return done
+
+    console.print(f"{with_application(config, work)} hashes made anew; the older secret is gone")
 
 
 @keys_app.command(name="api")

@@ -17,7 +17,6 @@ from bode.intake.poison import Poison, SetApart
 from bode.intake.queue import Streams, connect
 from bode.intake.sealed import private_key, public_key, seal
 from bode.store.staff import StaffAct, record_act, under_seal
-from bode.store.vault import Vault, read_key_file
 from bode_ops.assembly import Application
 from bode_ops.commands.base import (
     AwayError,
@@ -27,7 +26,6 @@ from bode_ops.commands.base import (
     UsageError,
     a_reason,
     console,
-    load,
     me,
     with_application,
 )
@@ -43,8 +41,11 @@ _Id = Annotated[str, Parameter(help="As 'bode queue poison list' shows it.")]
 @queue_app.command(name="key")
 def queue_key(*, config: Config = None) -> None:
     """Print the public key (a JWK) that zaaksystemen seal messages with. It is no secret."""
-    vault = Vault(read_key_file(load(config).keys.file))
-    print(msgspec.json.encode(public_key(private_key(vault.intake_seed))).decode())  # noqa: T201 - the answer itself
+
+    async def work(application: Application) -> bytes:
+        return application.parts.vault.intake_seed
+
+    print(msgspec.json.encode(public_key(private_key(with_application(config, work)))).decode())  # noqa: T201 - the answer itself
 
 
 @queue_app.command(name="seal")

@@ -575,7 +575,7 @@ class World:
                 if read.body is None or read.faults:
                     raise BrokenError("good requests", one.id, f"{[fault.code for fault in read.faults]}")
                 message = request.to_message(read.body, one.id)
-                hidden = vault.email_hash(message.notice.email) if message.notice.email else b""
+                hidden = vault.email_hashes(message.notice.email) if message.notice.email else ()
                 failing = await mail_health.failing(connection, OIN, hidden) if hidden else None
                 key = vault.new_key(one.id)
                 ledger = ledgers[one.id] = Ledger(Delivery(brief_of(message, now, failing)), OIN, is_new=True, key=key)

@@ -729,7 +729,23 @@ def _correction(scene: _Scene) -> _Told:
     )
 
 
+def _content_purged(scene: _Scene) -> _Told:
+    del scene
+    return _Told(
+        "De inhoud is gewist: de bewaartermijn is voorbij", "Onderwerp, tekst, documenten en brieven zijn weg."
+    )
+
+
+def _person_purged(scene: _Scene) -> _Told:
+    del scene
+    detail = "Naam, nummer en adressen zijn weg. Het bewijs blijft te controleren."
+    return _Told("De persoonsgegevens zijn gewist: de bewaartermijn is voorbij", detail)
+
+
 def _shredded(scene: _Scene) -> _Told:
+    if scene.text("term"):
+        detail = "De laatste gegevens en de sleutel zijn weg. Het bewijs blijft te controleren."
+        return _Told("De bijzonderheden van het bewijs zijn gewist: de bewaartermijn is voorbij", detail)
     by = free_text(scene.text("by")) or "Een medewerker"
     detail = "De inhoud, de adressen en de sleutel zijn weg. Het bewijs blijft te controleren."
     return _Told(f"{by} heeft de persoonsgegevens gewist", detail, Kind.PERSON)
@@ -777,6 +793,8 @@ _TELLERS: Mapping[str, Callable[[_Scene], _Told]] = {
     "staff.action": _staff,
     "copy.issued": _copy_issued,
     "correction": _correction,
+    "content.purged": _content_purged,
+    "person.purged": _person_purged,
     "detail.shredded": _shredded,
     "event.recorded": _recorded,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 import httpx
@@ -13,7 +13,8 @@ from bode.engine.checkpoints import AttestationError, ProveGrowth
 from bode.evidence import timestamp
 from bode.evidence.note import Checkpoint, Note, NoteError, VerifierKey
 
-_TIMEOUT = httpx.Timeout(20.0)
+Connect = Callable[[], httpx.AsyncClient]
+"""Gives a client for one call: `Connection.client`, with its TLS, time-outs and the addresses that may be called."""
 _MOST_BYTES = 1 << 16
 
 
@@ -22,17 +23,17 @@ class TimestampAuthority:
 
     kind = "timestamp"
 
-    def __init__(self, url: str, roots: Sequence[x509.Certificate], *, client: httpx.AsyncClient | None = None) -> None:
-        """Take the authority's address, and the root certificates that its own must lead to one of."""
+    def __init__(self, url: str, roots: Sequence[x509.Certificate], *, connect: Connect) -> None:
+        """Take its address, the root certificates that its own must lead to one of, and what gives a client."""
         self._url = url
         self._roots = tuple(roots)
-        self._client = client
+        self._connect = connect
 
     async def attest(self, note: bytes, checkpoint: Checkpoint, prove: ProveGrowth) -> bytes:
         """Give the time stamp response, checked. Raises `AttestationError`."""
         del checkpoint, prove
         request = timestamp.ask(note)
-        answer = await _post(self._client, self._url, request.as_bytes(), "application/timestamp-query")
+        answer = await _post(self._connect, self._url, request.as_bytes(), "application/timestamp-query")
         if answer.status_code != HTTPStatus.OK:
             raise AttestationError(f"the time stamping authority answered {answer.status_code}")
         try:
@@ -51,11 +52,11 @@ class Witness:
 
     kind = "witness"
 
-    def __init__(self, url: str, key: VerifierKey, *, client: httpx.AsyncClient | None = None) -> None:
-        """Take the witness's address (its submission prefix), and its public key."""
+    def __init__(self, url: str, key: VerifierKey, *, connect: Connect) -> None:
+        """Take the witness's address (its submission prefix), its public key, and what gives a client."""
         self._url = f"{url.rstrip('/')}/add-checkpoint"
         self._key = key
-        self._client = client
+        self._connect = connect
         self._seen = 0
 
     async def attest(self, note: bytes, checkpoint: Checkpoint, prove: ProveGrowth) -> bytes:
@@ -84,23 +85,20 @@ class Witness:
     async def _ask(self, old: int, note: bytes, prove: ProveGrowth) -> httpx.Response:
         proof = "".join(f"{b64encode(hash_).decode()}\n" for hash_ in await prove(old))
         body = f"old {old}\n{proof}\n".encode() + note
-        return await _post(self._client, self._url, body, "text/plain; charset=utf-8")
+        return await _post(self._connect, self._url, body, "text/plain; charset=utf-8")
 
 
-async def _post(client: httpx.AsyncClient | None, url: str, body: bytes, kind: str) -> httpx.Response:
+async def _post(connect: Connect, url: str, body: bytes, kind: str) -> httpx.Response:
     """Post, and give an answer of a size that can be one: reading stops beyond it. Raises `AttestationError`."""
-    if client is None:
-        async with httpx.AsyncClient(timeout=_TIMEOUT) as own:
-            return await _post(own, url, body, kind)
     headers = {"Content-Type": kind, "Accept-Encoding": "identity"}
     try:
-        async with client.stream("POST", url, content=body, headers=headers) as answer:
+        async with connect() as client, client.stream("POST", url, content=body, headers=headers) as answer:
             content = bytearray()
             async for part in answer.aiter_bytes():
                 content += part
                 if len(content) > _MOST_BYTES:
                     raise AttestationError("the answer is longer than any attestation")
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, OSError) as error:
         raise AttestationError(f"cannot be reached ({type(error).__name__})") from error
     # What was unpacked must not be unpacked again.
     return httpx.Response(answer.status_code, content=bytes(content))

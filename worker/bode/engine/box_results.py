@@ -87,7 +87,7 @@ class BoxResults:
             return True
         if document.fault:
             log.error("inbound.unreadable", route=ROUTE, lane=lane, fault=document.fault)
-            await self._record([], key, f"unreadable:{document.fault}")
+            await self._record([], key, f"unreadable:{document.fault}", about=())
             return bool(document.content)  # What came without its content is not stored yet.
         if await self._in_hands(lane, list(deliveries), stored.received_at):
             return False
@@ -95,7 +95,8 @@ class BoxResults:
         for message_id, answer in document.answers.items():
             if message_id in deliveries:
                 happened += self._events(lane, document.receipt, deliveries[message_id], answer)
-        await self._record(happened, key, f"{len(deliveries)} of {len(document.answers)} results are ours")
+        note = f"{len(deliveries)} of {len(document.answers)} results are ours"
+        await self._record(happened, key, note, about=list(deliveries))
         return True
 
     def _events(self, lane: str, receipt: str, delivery: Delivery, answer: Placed | Refused | Unavailable) -> _Happened:
@@ -117,7 +118,7 @@ class BoxResults:
         async with self._parts.database.read() as connection:
             return (await connection.execute(sa.select(sa.exists().where(mine)))).scalar_one()
 
-    async def _record(self, happened: _Happened, key: str, note: str) -> None:
+    async def _record(self, happened: _Happened, key: str, note: str, *, about: Sequence[UUID]) -> None:
         """Decide the events of a document and say what became of it, in one transaction; once, whoever is at it."""
         state = "matched" if happened else "unmatched"
         once = (
@@ -125,6 +126,7 @@ class BoxResults:
             .where(_inbound.key == key, _inbound.state == "new")
             .values(state=state, note=note[:80])
         )
+        await self._inbound.keep_about(key, about)
         try:
             first = await self._lanes.apply(happened, once=once)
         except DATABASE_AWAY:

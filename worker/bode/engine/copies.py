@@ -15,9 +15,10 @@ from bode.clock import Clock
 from bode.domain.decision import Detail, Fact, staff_action, typed
 from bode.domain.parts import DeliveryState
 from bode.domain.policy import Policy
+from bode.domain.retention import may_be_erased_from
 from bode.evidence.extract import Closed, Draft, Open, build
 from bode.evidence.statement import ISSUED
-from bode.store import evidence_log, tables
+from bode.store import evidence_log, retention, tables
 from bode.store.database import Database
 from bode.store.events import StoredEvent, details_of, of_message
 from bode.store.record import Ledger, lock, write
@@ -147,24 +148,39 @@ class Copies:
             timestamp=checkpoint.attestations.get("timestamp", b""),
         )
 
-    async def erase(self, message_id: UUID, *, by: str, reason: str) -> None:
+    async def erase(self, message_id: UUID, *, by: str, reason: str, before_term: bool = False) -> None:
         """Erase everything personal of a message for good; its evidence stays, and stays provable (L13).
 
-        Raises `CannotEraseError` while work is open or the message is held, `LookupError` where there is none.
+        `before_term`: though it is needed for half a year to prove what was sent (AVG 17, third paragraph, b and e);
+        the choice of who is answerable for it. Raises `CannotEraseError` where an exception of AVG 17 stands in the
+        way, `LookupError` where there is no such message.
         """
         now = self._clock.now()
         async with self._database.write() as connection:
             ledger = await self._ledger(connection, message_id)
             if ledger.delivery.state is not DeliveryState.DONE:
-                raise CannotEraseError("the message is not finished: erasing it would end its delivery")
+                raise CannotEraseError(
+                    "the message is not finished: erasing it would end its delivery, which is a legal duty (AVG 17, "
+                    "third paragraph, b)"
+                )
             hold = await held(connection, message_id)
             if hold is not None:
-                raise CannotEraseError(f"the message is held since {hold:%Y-%m-%d}: release it first")
+                raise CannotEraseError(
+                    f"the message is held for a case at law since {hold:%Y-%m-%d} (AVG 17, third paragraph, e): "
+                    "release it first"
+                )
+            until = may_be_erased_from(await _done_at(connection, message_id) or now)
+            if until > now and not before_term:
+                raise CannotEraseError(
+                    f"until {until:%Y-%m-%d} it is kept to prove what was sent and noticed (Awb 2:25; AVG 17, third "
+                    "paragraph, b and e). To do it all the same, for instance for a message that should not have been "
+                    "sent: --before-term"
+                )
             ledger.facts.append(Fact(SHREDDED, ("L13",), at=now, detail={"by": by}, sealed={"reason": reason}))
             # The reason is for whoever asks before the erasure ends: it goes with the rest, its commitment stays.
             ledger.key = None
             await self._write(connection, message_id, ledger, now)
-            await _erase(connection, message_id, now)
+            await retention.erase(connection, [message_id], now)
 
     async def hold(self, message_id: UUID, *, by: str, reason: str, on: bool) -> bool:
         """Hold a message's data for a case at law, or release it; false where it was so already."""
@@ -221,22 +237,7 @@ async def held(connection: AsyncConnection, message_id: UUID) -> datetime | None
     ).scalar_one_or_none()
 
 
-async def _erase(connection: AsyncConnection, message_id: UUID, now: datetime) -> None:
-    """Delete or empty every row that holds something personal of a message, its key first."""
-    content, message = tables.content, tables.message
-    await connection.execute(
-        sa.update(content)
-        .where(content.c.message_id == message_id)
-        .values(wrapped_key=None, sealed=None, purged_at=now)
-    )
-    # A keyed hash of a BSN is personal to whoever has the key.
-    await connection.execute(sa.update(message).where(message.c.id == message_id).values(addressee_hash=bytes(32)))
-    for table in (
-        tables.document,
-        tables.letter,
-        tables.event_detail,
-        tables.found_address,
-        tables.failing_address,
-        tables.inbound,
-    ):
-        await connection.execute(sa.delete(table).where(table.c.message_id == message_id))
+async def _done_at(connection: AsyncConnection, message_id: UUID) -> datetime | None:
+    column = tables.delivery.c
+    found = await connection.execute(sa.select(column.done_at).where(column.message_id == message_id))
+    return found.scalar_one_or_none()

@@ -9,7 +9,7 @@ nothing a rule can use, or tells by its Message-ID alone what it is about, waits
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -78,6 +78,7 @@ class Inbound:
             "route": raw.route,
             "state": "new",
             "received_at": raw.received_at,
+            "key_id": self._parts.vault.key_id,
             "sealed": self._parts.vault.seal_inbound(raw.key, raw.content),
         }
         await failpoint(Point.INBOUND_BEFORE_STORE)
@@ -89,6 +90,17 @@ class Inbound:
             return False
         await failpoint(Point.INBOUND_AFTER_STORE)
         return True
+
+    async def keep_about(self, key: str, message_ids: Sequence[UUID]) -> None:
+        """Keep which messages something that came in is about, so that it goes with them."""
+        about = tables.inbound_about
+        async with self._parts.database.write() as connection:
+            # It may be decided again after a crash: the same rows then.
+            await connection.execute(sa.delete(about).where(about.c.key == key))
+            if message_ids:
+                await connection.execute(
+                    sa.insert(about), [{"key": key, "message_id": message_id} for message_id in message_ids]
+                )
 
     async def work(self) -> int:
         """Decide the mails that were stored and not decided yet; gives their number."""

@@ -352,7 +352,7 @@ class Lanes:
             return replace(event, email=None, email_since=None)
         vault = self._parts.vault
         await messages.store_address(connection, brief.message_id, event.email, key=ledger.key, vault=vault, now=now)
-        hidden = vault.email_hash(event.email)
+        hidden = vault.email_hashes(event.email)
         failing = await mail_health.still_failing(connection, ledger.organisation, hidden, given_at=event.email_since)
         if failing is None:
             return event

@@ -172,7 +172,7 @@ class MailHealth:
             event.channel,
             where.organisation,
             NOBODY if own_fault else self._providers.of(where.email),
-            self._vault.email_hash(where.email),
+            self._vault.email_hashes(where.email)[0],
             event.bounce.reason,
             event.bounce.rule,
             now,

@@ -351,20 +351,22 @@ class Intake:
     async def _failing(self, asked: Sequence[Message]) -> dict[UUID, Failing]:
         """Give the addresses known to fail for their sender; one given anew since is trusted again."""
         hidden = {
-            item.id: (item.sender, self._vault.email_hash(item.notice.email))
+            item.id: (item.sender, self._vault.email_hashes(item.notice.email))
             for item in asked
             if item.notice.email is not None
         }
         if not hidden:
             return {}
         async with self._database.read() as connection:
-            known = await mail_health.failing_among(connection, set(hidden.values()))
+            asked_for = {(sender, one) for sender, hashes in hidden.values() for one in hashes}
+            known = await mail_health.failing_among(connection, asked_for)
         failing: dict[UUID, Failing] = {}
         for item in asked:
-            if hidden.get(item.id) not in known:
+            sender, hashes = hidden.get(item.id, (item.sender, ()))
+            if not any((sender, one) in known for one in hashes):
                 continue
             async with self._database.write() as connection:
-                still = await mail_health.still_failing(connection, *hidden[item.id], given_at=item.notice.given_at)
+                still = await mail_health.still_failing(connection, sender, hashes, given_at=item.notice.given_at)
             if still is not None:
                 failing[item.id] = still
         return failing

@@ -8,7 +8,7 @@ sends: the broker's own rights (ACL) keep senders to their streams.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -82,7 +82,7 @@ class QueueIntake:
     def __init__(
         self,
         intake: Intake,
-        key: ECKey,
+        key: Callable[[], ECKey],
         broker: Redis,
         *,
         namespace: str,
@@ -183,7 +183,7 @@ class QueueIntake:
         if len(sealed) > self._most_sealed:
             raise UnreadableError("too_long")
         try:
-            return unseal(sealed.decode("ascii"), self._key)
+            return unseal(sealed.decode("ascii"), self._key())
         except UnicodeDecodeError:
             raise UnreadableError("no_ascii") from None
 

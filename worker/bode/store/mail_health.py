@@ -129,29 +129,29 @@ async def failing_among(
     return {address: failing for address, failing in rows.items() if address in addresses}
 
 
-async def failing(connection: AsyncConnection, organisation: str, address_hash: bytes) -> Failing | None:
-    """Tell whether an address is known to fail for an organisation."""
-    one = (organisation, address_hash)
-    return (await failing_among(connection, {one})).get(one)
+async def failing(connection: AsyncConnection, organisation: str, address_hashes: Sequence[bytes]) -> Failing | None:
+    """Tell whether an address, by every hash it may be kept under, is known to fail for an organisation."""
+    found = await failing_among(connection, [(organisation, one) for one in address_hashes])
+    return max(found.values(), key=lambda one: one.bounced_at, default=None)
 
 
 async def still_failing(
-    connection: AsyncConnection, organisation: str, address_hash: bytes, *, given_at: datetime | None
+    connection: AsyncConnection, organisation: str, address_hashes: Sequence[bytes], *, given_at: datetime | None
 ) -> Failing | None:
     """Tell whether an address is known to fail for an organisation; one that was given anew since is trusted again."""
-    known = await failing(connection, organisation, address_hash)
+    known = await failing(connection, organisation, address_hashes)
     if known is None or given_at is None or given_at <= known.bounced_at:
         return known
-    await forget_failing(connection, organisation, address_hash)
+    await forget_failing(connection, organisation, address_hashes)
     return None
 
 
-async def forget_failing(connection: AsyncConnection, organisation: str, address_hash: bytes) -> None:
+async def forget_failing(connection: AsyncConnection, organisation: str, address_hashes: Sequence[bytes]) -> None:
     """Trust an address again: it was given anew, or a person says so."""
     column = tables.failing_address.c
     await connection.execute(
         sa.delete(tables.failing_address).where(
-            column.organisation == organisation, column.address_hash == address_hash
+            column.organisation == organisation, column.address_hash.in_(address_hashes)
         )
     )
 

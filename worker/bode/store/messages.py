@@ -65,6 +65,7 @@ async def insert(connection: AsyncConnection, new: Sequence[NewMessage], vault: 
                 "case_reference": item.message.case,
                 "concerns": item.concerns,
                 "addressee_hash": vault.lookup_hash(item.message.addressee.kind, item.message.addressee.number),
+                "lookup_generation": vault.lookup_generation,
                 "accepted_at": item.accepted_at,
                 "publish_at": item.message.publish_at,
             }
@@ -108,14 +109,14 @@ async def load(
 ) -> dict[UUID, Message]:
     """Open messages; ones whose content was purged, or whose stored bytes were changed, are left out.
 
-    Raises `OtherKeyError` where one was sealed under another key than this vault's: nothing is wrong with the message.
+    Raises `OtherKeyError` where one was sealed under a key that this vault does not have: nothing is wrong with it.
     """
     content = tables.content.c
     rows = await connection.execute(
         sa.select(content.message_id, content.key_id, content.wrapped_key, content.sealed).where(
             bulk.among(connection, content.message_id, set(message_ids)),
-            content.wrapped_key.is_not(None),
             content.sealed.is_not(None),
+            content.purged_at.is_(None),
         )
     )
     keys: dict[UUID, MessageKey] = {}
@@ -125,7 +126,7 @@ async def load(
             key = vault.unwrap(row.message_id, row.wrapped_key)
             messages[row.message_id] = _decode(vault.open(key, row.message_id, "content", row.sealed))
         except VaultError as error:
-            if row.key_id != vault.key_id:
+            if row.key_id not in vault.key_ids:
                 raise OtherKeyError(row.message_id, "content") from error
             log.error("content.cannot_be_opened", message=str(row.message_id), purpose=error.purpose)
         else:

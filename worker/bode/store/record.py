@@ -48,6 +48,8 @@ class Ledger:
     is_new: bool = False
     before: Delivery | None = None
     """What it was before: none for a new one. Senders are told of the difference."""
+    done_at: datetime | None = None
+    """Since when it was finished."""
     letters: int = 0
     """How many letters there were before."""
     key: MessageKey | None = None
@@ -88,6 +90,7 @@ async def lock(connection: AsyncConnection, message_ids: Sequence[UUID], vault: 
             table.document,
             table.event_seq,
             table.event_hash,
+            table.done_at,
             tables.content.c.wrapped_key,
         )
         .join_from(tables.delivery, tables.content, table.message_id == tables.content.c.message_id)
@@ -104,6 +107,7 @@ async def lock(connection: AsyncConnection, message_ids: Sequence[UUID], vault: 
             row.event_seq,
             bytes(row.event_hash),
             before=delivery,
+            done_at=row.done_at,
             letters=len(delivery.letters),
             key=_key(row.message_id, row.wrapped_key, vault),
         )
@@ -254,6 +258,8 @@ def _delivery_row(message_id: UUID, ledger: Ledger, legal: LegalTime | None, now
         "event_seq": ledger.seq,
         "event_hash": ledger.previous,
         "updated_at": now,
+        # Since when it is finished: an event after that moves no term of retention.
+        "done_at": (ledger.done_at or now) if delivery.state is DeliveryState.DONE else None,
     }
     return row | {"organisation": ledger.organisation} if ledger.is_new else row
 

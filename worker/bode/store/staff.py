@@ -21,9 +21,9 @@ class StaffAct:
     at: datetime
     who: str
     act: str
-    """`lane_stopped`, `lane_started`, `lane_set`, `lane_reset`, `queue_retried`, `queue_dropped`, `zgw_retried`, `database_restored` ..."""
+    """`lane_stopped`, `lane_set`, `queue_retried`, `zgw_retried`, `database_restored`, `key_rotated` ..."""
     subject: str
-    """What it was done to: a lane, a sender and an entry of its queue, the id of a decision, or `database`."""
+    """What it was done to: a lane, a sender and an entry of its queue, the id of a decision or a key, or `database`."""
     reason: str | None = None
     """In the clear; what people typed is sealed before it is recorded, see `under_seal`."""
     detail: str | None = None
@@ -35,7 +35,7 @@ def under_seal(act: StaffAct, vault: Vault) -> StaffAct:
     """Seal the reason: what people type can name people (ADR 17)."""
     if act.reason is None:
         return act
-    return replace(act, reason=None, sealed=vault.seal_inbound(_bound(act), act.reason.encode()))
+    return replace(act, reason=None, sealed=vault.seal_staff(_bound(act), act.reason.encode()))
 
 
 def opened(act: StaffAct, vault: Vault) -> StaffAct:
@@ -43,7 +43,7 @@ def opened(act: StaffAct, vault: Vault) -> StaffAct:
     if act.sealed is None:
         return act
     try:
-        return replace(act, reason=vault.open_inbound(_bound(act), act.sealed).decode(), sealed=None)
+        return replace(act, reason=vault.open_staff(_bound(act), act.sealed).decode(), sealed=None)
     except VaultError:
         return act
 

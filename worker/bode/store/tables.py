@@ -66,6 +66,7 @@ message = sa.Table(
     _column("case_reference", sa.String(64), nullable=True, index=True),
     _column("concerns", sa.Uuid, nullable=True, index=True),
     _column("addressee_hash", sa.LargeBinary(32), index=True),
+    _column("lookup_generation", sa.SmallInteger, server_default="1"),  # of the secret that the hash was made with
     _column("accepted_at", UtcDateTime),
     _column("publish_at", UtcDateTime, nullable=True),
     sa.UniqueConstraint("organisation", "reference"),
@@ -80,6 +81,23 @@ content = sa.Table(
     _column("wrapped_key", sa.LargeBinary, nullable=True),
     _column("sealed", sa.LargeBinary, nullable=True),
     _column("purged_at", UtcDateTime, nullable=True),
+    sa.Index(
+        "ix_content_key_id",
+        "key_id",
+        postgresql_where=sa.text("wrapped_key IS NOT NULL"),
+        sqlite_where=sa.text("wrapped_key IS NOT NULL"),
+    ),
+)
+
+# Secrets that outlive key-encryption keys, wrapped under one: see `bode.store.keyring`.
+vault_secret = sa.Table(
+    "vault_secret",
+    metadata,
+    _column("purpose", sa.String(12), primary_key=True),
+    _column("generation", sa.SmallInteger, primary_key=True, autoincrement=False),
+    _column("key_id", sa.String(16)),
+    _column("wrapped", sa.LargeBinary),
+    _column("made_at", UtcDateTime),
 )
 
 found_address = sa.Table(
@@ -141,6 +159,15 @@ delivery = sa.Table(
     _column("event_seq", sa.Integer),
     _column("event_hash", sa.LargeBinary(32)),  # the chain over its events so far, which the next one states
     _column("updated_at", UtcDateTime),
+    _column("done_at", UtcDateTime, nullable=True),  # since when: terms of retention count from here
+    _column("stage", sa.String(12), server_default="all"),  # what is still there: see `bode.domain.retention.Stage`
+    sa.Index(
+        "ix_delivery_retention",
+        "stage",
+        "done_at",
+        postgresql_where=sa.text("stage <> 'nothing' AND done_at IS NOT NULL"),
+        sqlite_where=sa.text("stage <> 'nothing' AND done_at IS NOT NULL"),
+    ),
     sa.Index("ix_delivery_open", "state", "notice_deadline_at", postgresql_where=sa.text("state <> 'done'")),
 )
 
@@ -279,6 +306,7 @@ inbound = sa.Table(
     _column("note", sa.String(80), nullable=True),
     _column("message_id", sa.Uuid, nullable=True, index=True),
     _column("received_at", UtcDateTime),
+    _column("key_id", sa.String(16), nullable=True, index=True),  # none: from before keys could change
     _column("sealed", sa.LargeBinary),
     sa.CheckConstraint("state IN ('new', 'matched', 'unmatched', 'ignored')", name="state"),
 )
@@ -287,6 +315,14 @@ sa.Index(
     inbound.c.received_at,
     postgresql_where=inbound.c.state == sa.literal_column("'new'"),
     sqlite_where=inbound.c.state == sa.literal_column("'new'"),
+)
+
+# Which messages a result of a box is about, which are many: with one of them the document goes.
+inbound_about = sa.Table(
+    "inbound_about",
+    metadata,
+    _column("key", sa.String(96), primary_key=True),
+    _column("message_id", sa.Uuid, primary_key=True, index=True),
 )
 
 return_path_key = sa.Table(

@@ -1,0 +1,248 @@
+"""Addresses that must not be called, as webhooks and as URLs of documents: each form of them is refused.
+
+A refusal is one before any byte is sent: nothing listens here, and sockets beyond this machine are closed to tests.
+"""
+
+import asyncio
+import socket
+import ssl
+from ipaddress import ip_network
+
+import httpx
+import pytest
+
+from bode_adapters import connection as guard
+from bode_adapters.connection import Connection, checked_transport
+from bode_adapters.contract import SettingError
+from bode_adapters.fetch import Fetcher, FetchError
+from bode_adapters.rest import SettingsTable
+
+FORBIDDEN = {
+    "loopback": "127.0.0.1",
+    "loopback elsewhere": "127.9.9.9",
+    "this host": "0.0.0.0",
+    "private 10": "10.0.0.1",
+    "private 172": "172.31.255.1",
+    "private 192": "192.168.1.1",
+    "shared": "100.64.0.1",
+    "link-local, cloud metadata": "169.254.169.254",
+    "benchmarks": "198.18.0.1",
+    "class E": "240.0.0.1",
+    "broadcast": "255.255.255.255",
+    "multicast": "224.0.0.1",
+    "IPv6 loopback": "::1",
+    "IPv6 unspecified": "::",
+    "IPv6 link-local": "fe80::1",
+    "IPv6 link-local with a zone": "fe80::1%lo",
+    "IPv6 unique local, cloud metadata": "fd00:ec2::254",
+    "IPv6 site-local": "fec0::1",
+    "IPv6 multicast": "ff02::1",
+    "documentation": "2001:db8::1",
+    "mapped loopback": "::ffff:127.0.0.1",
+    "mapped metadata": "::ffff:a9fe:a9fe",
+    "compatible loopback": "::127.0.0.1",
+    "translated loopback": "::ffff:0:127.0.0.1",
+    "NAT64 of private": "64:ff9b::10.0.0.1",
+    "NAT64, local": "64:ff9b:1::a00:1",
+    "6to4 of loopback": "2002:7f00:1::",
+    "Teredo": "2001:0:53aa:64c::1",
+}
+NUMERIC = ["127.1", "2130706433", "0x7f000001", "0177.0.0.1", "017700000001", "localhost.", "127.0.0.1.nip.io"]
+
+
+def resolves_to(monkeypatch, *answers):
+    """Let names resolve to these in turn, the last one for ever: a name whose second answer is another."""
+    left = list(answers)
+
+    def answer(_host, port, *_rest, **_more):
+        address = left.pop(0) if len(left) > 1 else left[0]
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        return [(family, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+
+
+@pytest.fixture
+def connected(monkeypatch):
+    """Give the addresses that a connection was made to; none is."""
+    seen = []
+
+    async def connect(self, host, port, *_, **__):
+        seen.append(host)
+        raise guard.httpcore.ConnectError("nothing here")
+
+    monkeypatch.setattr(guard.httpcore.AnyIOBackend, "connect_tcp", connect)
+    return seen
+
+
+async def call(url):
+    """Call a webhook's address."""
+    connection = Connection.read(SettingsTable({"base_url": url, "allow_http": True}))
+    async with connection.client(headers={}) as client:
+        await client.post(connection.base_url, content=b"{}")
+
+
+@pytest.mark.parametrize("address", FORBIDDEN.values(), ids=FORBIDDEN.keys())
+async def test_a_name_that_leads_there_is_refused_for_webhooks_and_documents(monkeypatch, connected, address):
+    resolves_to(monkeypatch, address)
+    with pytest.raises(httpx.ConnectError, match="not allowed"):
+        await call("https://ontvanger.example/hook")
+    with pytest.raises(FetchError, match="address_not_allowed"):
+        await Fetcher(["zaken.example"]).fetch("https://zaken.example/1", most_bytes=10)
+    assert connected == []
+
+
+@pytest.mark.parametrize("address", FORBIDDEN.values(), ids=FORBIDDEN.keys())
+def test_the_address_itself_is_refused_as_a_webhook_when_it_is_configured(address):
+    if address in {"127.0.0.1", "127.9.9.9", "::1"}:
+        return  # written out, this machine is what was meant: see `Connection`
+    host = f"[{address.partition('%')[0]}]" if ":" in address else address
+    with pytest.raises(SettingError):
+        Connection.read(SettingsTable({"base_url": f"https://{host}/hook"}))
+
+
+@pytest.mark.parametrize("address", FORBIDDEN.values(), ids=FORBIDDEN.keys())
+def test_an_address_in_the_place_of_a_host_is_no_host_of_the_configuration(address):
+    host = f"[{address}]" if ":" in address else address
+    with pytest.raises(FetchError, match=r"host_not_configured|url_malformed"):
+        Fetcher(["zaken.example"]).check(f"https://{host}/1")
+
+
+@pytest.mark.parametrize("host", NUMERIC)
+async def test_a_number_that_the_resolver_takes_for_an_address_is_refused(monkeypatch, connected, host):
+    resolves_to(monkeypatch, "127.0.0.1")
+    with pytest.raises((httpx.ConnectError, SettingError)):
+        await call(f"https://{host}/hook")
+    assert connected == []
+
+
+async def test_a_second_answer_of_the_dns_is_never_asked_for(monkeypatch, connected):
+    """DNS rebinding: the first answer is public, the next one is not."""
+    resolves_to(monkeypatch, "93.184.216.34", "127.0.0.1")
+    with pytest.raises(httpx.ConnectError):
+        await call("https://ontvanger.example/hook")
+    assert connected == ["93.184.216.34"]
+    with pytest.raises(httpx.ConnectError, match="not allowed"):
+        await call("https://ontvanger.example/hook")
+    assert connected == ["93.184.216.34"]
+
+
+async def test_one_forbidden_address_among_good_ones_is_enough(monkeypatch, connected):
+    def answer(_host, port, *_rest, **_more):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (it, port)) for it in ("93.184.216.34", "10.0.0.1")]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    with pytest.raises(httpx.ConnectError, match="not allowed"):
+        await call("https://ontvanger.example/hook")
+    assert connected == []
+
+
+TRICKS = [
+    ("https://zaken.example@kwaad.example/1", "url_with_user"),
+    ("https://zaken.example:x@kwaad.example/1", "url_with_user"),
+    ("https://@zaken.example/1", "url_with_user"),
+    ("https://kwaad.example/@zaken.example", "host_not_configured"),
+    ("https://kwaad.example#zaken.example", "url_malformed"),
+    ("https://kwaad.example?zaken.example", "host_not_configured"),
+    ("https://kwaad.example\\@zaken.example/", "url_malformed"),
+    ("https://zaken.example\\.kwaad.example/", "url_malformed"),
+    ("https://zaken.example.kwaad.example/", "host_not_configured"),
+    ("https://xzaken.example/", "host_not_configured"),
+    ("https://zaken.example./", "host_not_configured"),
+    ("https://zaken.example:8443/", "host_not_configured"),
+    ("https://zaken.example:99999/", "host_not_configured"),
+    ("https://zaken.example:/../x y", "url_malformed"),
+    ("https://zaken。example/", "url_malformed"),
+    ("https://ⓩaken.example/", "url_malformed"),
+    ("http://zaken.example/1", "url_not_https"),
+    ("HTTP://zaken.example/1", "url_not_https"),
+    ("file:///etc/passwd", "url_not_https"),
+    ("gopher://zaken.example/", "url_not_https"),
+    ("//zaken.example/1", "url_not_https"),
+    ("zaken.example/1", "url_not_https"),
+    ("", "url_not_https"),
+    ("https://", "host_not_configured"),
+    ("https://zaken.example/\r\nHost: kwaad.example", "url_malformed"),
+    ("https://zaken.example/" + "x" * 3000, "url_malformed"),
+]
+
+
+@pytest.mark.parametrize(("url", "code"), TRICKS)
+def test_a_url_that_only_looks_like_one_of_ours_is_refused_and_not_shown(url, code):
+    with pytest.raises(FetchError) as refused:
+        Fetcher(["zaken.example"]).check(url)
+    assert refused.value.code == code
+    assert "kwaad" not in str(refused.value)
+
+
+def test_a_url_of_ours_is_not_refused():
+    fetcher = Fetcher(["zaken.example", "dms.example:8443"])
+    assert fetcher.check("https://ZAKEN.example/documenten/1?versie=2").host == "zaken.example"
+    assert fetcher.check("https://zaken.example:443/1").host == "zaken.example"
+    assert fetcher.check("https://dms.example:8443/1").port == 8443
+
+
+class Answering(httpx.AsyncBaseTransport):
+    """Stands in for the other side, behind all checks."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    async def handle_async_request(self, request):
+        return self.answer(request)
+
+
+def fetching(answer, **options):
+    fetcher = Fetcher(["zaken.example"], **options)
+    fetcher._client._transport = Answering(answer)
+    return fetcher
+
+
+async def pdf():
+    yield b"%P"
+    yield b"DF"
+
+
+async def endless():
+    while True:
+        yield b"x" * 1000
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (lambda _: httpx.Response(302, headers={"Location": "http://169.254.169.254/"}), "redirected"),
+        (lambda _: httpx.Response(308, headers={"Location": "https://zaken.example/2"}), "redirected"),
+        (lambda _: httpx.Response(200, headers={"Content-Length": "9" * 40}, content=endless()), "too_large"),
+        (lambda _: httpx.Response(200, content=endless()), "too_large"),
+        (lambda _: httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=endless()), "packed"),
+        (lambda _: httpx.Response(404), "status_404"),
+        (lambda _: httpx.Response(503), "status_503"),
+    ],
+)
+async def test_an_answer_that_is_not_the_document_is_refused(answer, code):
+    with pytest.raises(FetchError) as refused:
+        await fetching(answer).fetch("https://zaken.example/1", most_bytes=5000)
+    assert refused.value.code == code
+    assert refused.value.temporary is (code == "status_503")
+
+
+async def test_a_document_is_fetched_with_its_hosts_own_headers():
+    def answer(request):
+        assert request.headers["Authorization"] == "Bearer geheim"
+        return httpx.Response(200, headers={"Content-Type": "application/PDF; x=1"}, content=pdf())
+
+    fetcher = fetching(answer, headers={"zaken.example": {"Authorization": "Bearer geheim"}})
+    fetched = await fetcher.fetch("https://zaken.example/1", most_bytes=4)
+    assert (fetched.content, fetched.media_type) == (b"%PDF", "application/pdf")
+    await fetcher.close()
+
+
+async def test_a_network_of_ones_own_is_called_where_the_configuration_says_so(monkeypatch, connected):
+    resolves_to(monkeypatch, "10.20.0.5")
+    transport = checked_transport(ssl.create_default_context(), httpx.Limits(), (ip_network("10.20.0.0/16"),))
+    async with httpx.AsyncClient(transport=transport) as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get("https://zaken.example")
+    assert connected == ["10.20.0.5"]

@@ -18,11 +18,13 @@ from bode.compose.notice import NoticeComposer
 from bode.compose.paper import Paper
 from bode.compose.wording import typed_address
 from bode.domain.bounces import RuleBook
+from bode.engine.acts import Acts
 from bode.engine.attestors import TimestampAuthority, Witness
 from bode.engine.box_results import BoxResults
 from bode.engine.checkpoints import Attestor, Checkpoints
 from bode.engine.doorbell import Doorbell, build_broker
 from bode.engine.inbound import Inbound
+from bode.engine.jobs import Jobs
 from bode.engine.lanes import Lanes
 from bode.engine.mail_health import MailHealth, Providers
 from bode.engine.parts import Organisation, Parts
@@ -68,6 +70,8 @@ class Application:
     queue_intake: QueueIntake
     status: StatusReader
     feed: Feed
+    acts: Acts
+    jobs: Jobs
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:
@@ -157,6 +161,8 @@ def build(settings: Settings) -> Application:
         organisations=frozenset(parts.organisations),
         ring=doorbell.ring,
     )
+    acts = Acts(parts, lanes.announce)
+    confirm_above = settings.console.confirm_above if settings.console is not None else 0
     webhooks = Webhooks(database, clock, _receivers(settings))
     return Application(
         settings=settings,
@@ -176,6 +182,8 @@ def build(settings: Settings) -> Application:
         queue_intake=QueueIntake(intake, vault.intake_key),
         status=StatusReader(database, policy),
         feed=Feed(database),
+        acts=acts,
+        jobs=Jobs(parts, acts, lanes.announce, confirm_above=confirm_above),
     )
 
 

@@ -32,7 +32,7 @@ from bode.store import events, steps, tables
 from bode.store.database import SchemaError
 from bode.store.harden import HardenError, harden, hardening
 from bode.store.record import read_deliveries
-from bode.store.staff import StaffAct, read_acts, record_act
+from bode.store.staff import ActFilter, StaffAct, read_acts, record_act
 from bode.store.vault import KeyFileError, VaultError
 from bode_ops import assembly
 from bode_ops.assembly import Application
@@ -323,7 +323,7 @@ def lane_acts(*, most: Annotated[int, Parameter(help="How many, newest first.")]
 
     async def work(application: Application) -> Sequence[StaffAct]:
         async with application.database.read() as connection:
-            return await read_acts(connection, most=most)
+            return await read_acts(connection, most=most, chosen=ActFilter(act="lane_"))
 
     table = Table("at", "lane", "act", "by", "reason")
     for act in with_application(config, work):

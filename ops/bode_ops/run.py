@@ -127,6 +127,7 @@ async def _serve(app: Application, role: Role, checkpoints: Checkpoints | None) 
             tasks.append(asyncio.create_task(app.sequencer.run()))
             tasks.append(asyncio.create_task(app.teller.run()))
             tasks.append(asyncio.create_task(app.webhooks.run()))
+            tasks.append(asyncio.create_task(app.jobs.run()))
             if checkpoints is not None:
                 tasks.append(asyncio.create_task(checkpoints.run()))
         if role.includes(Role.API):

@@ -216,7 +216,9 @@ async def _erase(connection: AsyncConnection, message_id: UUID, now: datetime) -
         .values(wrapped_key=None, sealed=None, purged_at=now)
     )
     # A keyed hash of a BSN is personal to whoever has the key.
-    await connection.execute(sa.update(message).where(message.c.id == message_id).values(addressee_hash=bytes(32)))
+    await connection.execute(
+        sa.update(message).where(message.c.id == message_id).values(addressee_hash=bytes(32), email_hash=None)
+    )
     for table in (
         tables.document,
         tables.letter,

@@ -172,7 +172,7 @@ async def write(
         new_steps += [steps.row_of(step, message_id, now) for step in ledger.steps]
         alarms += [(message_id, alarm) for alarm in ledger.alarms]
         legal = ledger.delivery.legal_time(primary)
-        (inserts if ledger.is_new else updates).append(_delivery_row(message_id, ledger, legal, now))
+        (inserts if ledger.is_new else updates).append(_delivery_row(message_id, ledger, legal, primary, now))
         told += _changes(message_id, ledger, legal, primary, now)
     await _write_deliveries(connection, inserts, updates)
     await _write_steps(connection, ledgers, new_steps)
@@ -193,8 +193,11 @@ async def write(
     return Written(lanes, alarms, len(sealed))
 
 
-def _delivery_row(message_id: UUID, ledger: Ledger, legal: LegalTime | None, now: datetime) -> dict[str, object]:
+def _delivery_row(
+    message_id: UUID, ledger: Ledger, legal: LegalTime | None, primary: frozenset[str], now: datetime
+) -> dict[str, object]:
     delivery = ledger.delivery
+    letter = delivery.letters[-1] if delivery.letters else None
     row: dict[str, object] = {
         "state": str(delivery.state),
         "outcome": str(delivery.outcome),
@@ -204,8 +207,13 @@ def _delivery_row(message_id: UUID, ledger: Ledger, legal: LegalTime | None, now
         "event_seq": ledger.seq,
         "event_hash": ledger.previous,
         "updated_at": now,
+        "box": delivery.box(primary),
+        "bounce": str(delivery.came_back) if delivery.came_back is not None else None,
+        "letter": str(letter.state) if letter is not None else None,
+        "letter_at": letter.requested_at if letter is not None else None,
     }
     if ledger.is_new:
+        row["accepted_at"] = delivery.brief.accepted_at
         return row | {"message_id": message_id, "organisation": ledger.organisation}
     return row | {"of": message_id}
 

@@ -7,7 +7,7 @@ that something else would follow, nothing is done and the page is shown again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
@@ -172,4 +172,4 @@ def _moment(typed: Mapping[str, str]) -> datetime | None:
         naive = datetime.fromisoformat(f"{typed.get('dag', '')}T{typed.get('tijd', '')}")
     except ValueError:
         return None
-    return naive.replace(tzinfo=AMSTERDAM) if naive.tzinfo is None else None
+    return naive.replace(tzinfo=AMSTERDAM).astimezone(UTC) if naive.tzinfo is None else None

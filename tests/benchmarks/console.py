@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import re
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -34,13 +35,14 @@ COPY = """
 WITH source AS (SELECT m.*, d.document, d.event_hash FROM message m JOIN delivery d ON d.message_id = m.id LIMIT 1),
      new AS (SELECT gen_random_uuid() AS id, n, :start + n AS number FROM generate_series(1, :count) AS n),
      made AS (
-        INSERT INTO message (id, organisation, reference, body_hash, nature, case_reference, addressee_hash, email_hash, accepted_at)
-        SELECT new.id, (ARRAY[:one, '00000001999000020000', '00000001999000030000'])[1 + number % 3], 'K-' || number, body_hash,
-               nature, 'Z-' || number / 5, sha256(('p' || number / 3)::bytea), sha256(('e' || number / 2)::bytea),
+        INSERT INTO message (id, organisation, reference, body_hash, nature, case_reference, addressee_hash, email_hash,
+                             accepted_at)
+        SELECT new.id, (ARRAY[:one, '00000001999000020000', '00000001999000030000'])[1 + number % 3],
+               'K-' || number, body_hash, nature, 'Z-' || number / 5, sha256(('p' || number / 3)::bytea), sha256(('e' || number / 2)::bytea),
                now() - number * interval '40 days' / :total
         FROM new, source RETURNING id, organisation, accepted_at, reference)
-INSERT INTO delivery (message_id, organisation, state, outcome, notice_deadline_at, document, event_seq, event_hash, updated_at,
-                      accepted_at, box, bounce, letter, letter_at)
+INSERT INTO delivery (message_id, organisation, state, outcome, notice_deadline_at, document, event_seq, event_hash,
+                      updated_at, accepted_at, box, bounce, letter, letter_at)
 SELECT made.id, made.organisation,
        CASE WHEN k % 1000 = 0 THEN 'needs_person' WHEN k % 50 = 1 THEN 'under_way' ELSE 'done' END,
        CASE WHEN k % 20 = 3 THEN 'notice_by_letter' ELSE 'noticed' END,
@@ -137,7 +139,7 @@ async def run(folder: Path, total: int, rounds: int) -> bool:
         app = assembly.build(Settings(**chosen))
         await app.database.upgrade()
         await accept(app, 1, REAL)
-        print(f"{total} messages made in {await fill(app, total):.0f} s")
+        sys.stdout.write(f"{total} messages made in {await fill(app, total):.0f} s\n")
         fine = await measure(app, total, rounds)
         await app.close()
         return fine

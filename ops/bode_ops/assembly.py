@@ -22,12 +22,14 @@ from bode.compose.wording import typed_address
 from bode.domain.bounces import RuleBook
 from bode.domain.retention import Terms
 from bode.engine import heartbeat
+from bode.engine.acts import Acts
 from bode.engine.attestors import Connect, TimestampAuthority, Witness
 from bode.engine.box_results import BoxResults
 from bode.engine.checkpoints import Attestor, Checkpoints
 from bode.engine.doorbell import Doorbell, build_broker
 from bode.engine.heartbeat import Heartbeat, Nowhere, with_heartbeat
 from bode.engine.inbound import Inbound
+from bode.engine.jobs import Jobs
 from bode.engine.lanes import Lanes
 from bode.engine.mail_health import MailHealth, Providers
 from bode.engine.parts import Organisation, Parts
@@ -91,6 +93,8 @@ class Application:
     status: StatusReader
     feed: Feed
     retention: Retention
+    acts: Acts
+    jobs: Jobs
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:
@@ -200,6 +204,8 @@ def build(settings: Settings) -> Application:
     if settings.heartbeat is not None:
         its_own = take_in(policy=policy, organisations=frozenset(own))
         beats = Heartbeat(its_own, clock, every=settings.heartbeat.every)
+    acts = Acts(parts, lanes.announce)
+    confirm_above = settings.console.confirm_above if settings.console is not None else 0
     webhooks = Webhooks(database, clock, _receivers(settings))
     return Application(
         settings=settings,
@@ -223,6 +229,8 @@ def build(settings: Settings) -> Application:
         status=StatusReader(database, policy),
         feed=Feed(database),
         retention=_retention(settings, parts),
+        acts=acts,
+        jobs=Jobs(parts, acts, lanes.announce, confirm_above=confirm_above),
     )
 
 

@@ -46,7 +46,7 @@ async def extract(
     parts, now = application.parts, application.clock.now()
     composer = CopyComposer(config_folder() / "extracts")
     sender = parts.organisations.get(known.organisation)
-    facts = () if events else _facts(summary(known, delivery, parts.policy, now=now))
+    facts = () if events else _facts(summary(delivery, parts.policy, now=now))
 
     def pdf(chosen: Sequence[StoredEvent], count: int) -> bytes:
         return composer.compose(

@@ -157,7 +157,7 @@ async def _serve(app: Application, role: Role, checkpoints: Checkpoints | None) 
 def _sweep(app: Application, checkpoints: Checkpoints | None) -> list[asyncio.Task[None]]:
     """Give the tasks of who finds what is due, keeps the log, tells senders and works a zaaksysteem's decisions."""
     runs = [app.sweeper.run(app.settings.engine.sweep_seconds), app.sequencer.run(), app.teller.run()]
-    runs += [app.webhooks.run(), *([app.zgw.run()] if app.settings.zgw else [])]
+    runs += [app.webhooks.run(), app.jobs.run(), *([app.zgw.run()] if app.settings.zgw else [])]
     runs.append(app.retention.run(app.settings.retention.every_seconds))
     runs += [part.run() for part in (app.heartbeat, checkpoints) if part is not None]
     return [asyncio.create_task(one) for one in runs]

@@ -29,7 +29,10 @@ from bode.settings import ApiSettings, Settings
 from bode.store.database import SchemaError
 from bode.store.vault import KeyFileError
 from bode_ops.assembly import Application, zgw_tokens
-from bode_ops.console import pages
+from bode_ops.console import frame, pages
+from bode_ops.console.access import Access
+from bode_ops.console.desk import Desk, Extract
+from bode_ops.console.frame import Frame
 from bode_ops.exporter import DATABASE, DatabaseMetrics
 from bode_ops.extracts import NotSignedYetError, extract
 from bode_ops.watched import certificates, disks
@@ -141,14 +144,8 @@ def build(app: Application) -> Litestar:
             readyz,
             security,
             prometheus,
-            pages.routes(
-                database=app.database,
-                vault=app.parts.vault,
-                policy=app.parts.policy,
-                status=app.status,
-                clock=app.clock,
-                organisations={oin: item.name for oin, item in app.parts.organisations.items()},
-            ),
+            frame.files(),
+            *_console(app),
         ],
         openapi_config=None,
         before_send=[secured],
@@ -176,6 +173,48 @@ def _room(settings: Settings) -> Room:
     return Room(max_held_bytes=settings.api.max_held_bytes, folders=folders, min_free_bytes=settings.api.min_free_bytes)
 
 
+def _console(app: Application) -> list[Router]:
+    """Make the console, where there is one."""
+    settings = app.settings
+    if settings.console is None:
+        return []
+    public_url = settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}"
+    organisations = {oin: item.name for oin, item in app.parts.organisations.items()}
+    access = Access(
+        settings.console, database=app.database, clock=app.clock, organisations=organisations, public_url=public_url
+    )
+    desk = Desk(
+        settings=settings.console,
+        access=access,
+        frame=Frame(app.clock, organisations),
+        parts=app.parts,
+        status=app.status,
+        acts=app.acts,
+        jobs=app.jobs,
+        lanes=app.lanes,
+        inbound=app.inbound,
+        extract=_extracts_for_staff(app),
+        origin=settings.evidence.origin if settings.evidence is not None else None,
+    )
+    return pages.routes(desk, public_url=public_url)
+
+
+def _extracts_for_staff(app: Application) -> Extract | None:
+    """Give what makes extracts for the console; nothing where no evidence is kept."""
+    kept = app.settings.evidence
+    if kept is None:
+        return None
+
+    async def made(message_id: UUID, audience: Audience, by: str) -> bytes | None:
+        try:
+            return await extract(app, kept, message_id, audience=audience, by=by)
+        except (NotSignedYetError, KeyFileError) as error:
+            log.error("console.extract_not_signed", message=str(message_id), error=type(error).__name__)
+            return None
+
+    return made
+
+
 def _extracts(app: Application) -> api.Extract | None:
     """Give what makes extracts of evidence for the API; nothing where no evidence is kept."""
     kept = app.settings.evidence
@@ -195,5 +234,5 @@ def _extracts(app: Application) -> api.Extract | None:
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     """Answer an address nobody has: with a page for a browser, with a problem for a program."""
-    answer = pages.on_http_error if "text/html" in request.headers.get("Accept", "") else problems.on_http_error
+    answer = frame.on_http_error if "text/html" in request.headers.get("Accept", "") else problems.on_http_error
     return answer(request, error)

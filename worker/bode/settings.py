@@ -556,6 +556,43 @@ class PolicySettings(_Section):
     posting_overdue: Wait | None = None
 
 
+class OidcSettings(_Section):
+    """Who staff log in with (OpenID Connect, authorization code with PKCE), and what its claims mean here."""
+
+    issuer: HttpAddress
+    client_id: str
+    client_secret: SecretStr | None = None
+    scope: str = "openid profile"
+    who_claim: str = "preferred_username"
+    """Names the person in evidence and audit; never changes, and is no BSN."""
+    name_claim: str = "name"
+    roles_claim: str = "roles"
+    roles: dict[Literal["lezen", "behandelen", "beheren"], tuple[str, ...]] = {
+        "lezen": ("lezen",),
+        "behandelen": ("behandelen",),
+        "beheren": ("beheren",),
+    }
+    """The values of that claim that give a role; each role may do what the one before it may."""
+    organisations_claim: str | None = None
+    """Lists the OINs of the bodies somebody works for; without one everybody works for all of this installation."""
+    ca_file: Path | None = None
+
+
+class ConsoleSettings(_Section):
+    """The console for support staff. Without this table there is none."""
+
+    oidc: OidcSettings | None = None
+    demo_login: bool = False
+    """Anybody on this machine logs in as an invented person; refused in production, and on any other address."""
+    idle: Wait = timedelta(minutes=15)
+    """Without a click for this long somebody is logged out."""
+    longest: Wait = timedelta(hours=10)
+    personal_for: Wait = timedelta(minutes=10)
+    """How long personal data of a message stay open to who gave a reason."""
+    confirm_above: Annotated[int, Field(ge=0)] = 25
+    """An act on more messages than this waits for a second person."""
+
+
 class _Environment(EnvSettingsSource):
     """What the environment sets, and under it the files of the folder of secrets."""
 
@@ -595,6 +632,7 @@ class Settings(BaseSettings):
     policy: PolicySettings = PolicySettings()
     webhooks: dict[str, WebhookSettings] = {}
     retention: RetentionForAllSettings = RetentionForAllSettings()
+    console: ConsoleSettings | None = None
     log_format: Literal["json", "console"] = "json"
 
     @classmethod
@@ -687,6 +725,7 @@ def _faults(settings: Settings) -> list[str]:
     faults += _zgw_faults(settings)
     faults += _key_faults(settings.keys)
     faults += _retention_faults(settings)
+    faults += _console_faults(settings)
     wanted = settings.policy.notice_last_attempt
     if wanted is not None and wanted >= timedelta(hours=48):
         faults.append("policy.notice_last_attempt: lies within the 48 hours, so shorter than 48h")
@@ -723,6 +762,19 @@ def _retention_faults(settings: Settings) -> list[str]:
         terms = organisation.retention.terms(base)
         own = terms.faults(bounces_believed=believed) if terms != base else []
         faults += [f"organisations.{oin}.retention.{fault}" for fault in own]
+    return faults
+
+
+def _console_faults(settings: Settings) -> list[str]:
+    """Give what is wrong with how staff log in."""
+    console = settings.console
+    if console is None:
+        return []
+    faults: list[str] = []
+    if (console.oidc is None) is not console.demo_login:
+        faults.append("console: has either oidc or demo_login, so that there is one way in")
+    if console.demo_login and settings.api.host not in {"127.0.0.1", "::1", "localhost"}:
+        faults.append("console.demo_login: everybody who reaches api.host could log in; it is for this machine alone")
     return faults
 
 
@@ -837,6 +889,13 @@ def _unsafe(settings: Settings) -> list[str]:
         faults.append("evidence: none, so that nobody could check it: add [evidence] (see config/examples)")
     if not settings.api.applications:
         faults.append("api.applications: none, so that everybody could send: add one (see config/examples)")
+    if settings.console is not None:
+        if settings.console.demo_login:
+            faults.append("console.demo_login: anybody would be let in; production has console.oidc")
+        if settings.console.oidc is not None and not settings.console.oidc.issuer.startswith("https://"):
+            faults.append("console.oidc.issuer: production needs https://")
+        if not (settings.api.public_url or "").startswith("https://"):
+            faults.append("api.public_url: the console needs the https:// address that a browser reaches it at")
     return faults
 
 

@@ -5,24 +5,21 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
-from uuid import UUID
 
 import sqlalchemy as sa
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from bode.domain import events as ev
 from bode.domain.bounces import Phase, SmtpReply, classify_reply, describe_mail, describe_reply, read_mail
-from bode.domain.parts import NoticeState
+from bode.engine.bursts import decide_burst
 from bode.engine.inbound import MAIL_ROUTES
 from bode.engine.return_path import Flaw
 from bode.store import mail_health, tables
 from bode.store.mail_health import Burst, BurstKind
-from bode.store.record import read_deliveries
 from bode_ops import assembly
 from bode_ops.assembly import Application
 from bode_ops.commands.base import By, Config, Reason, UsageError, a_reason, console, find, me, with_application
@@ -36,8 +33,6 @@ _WHY: Mapping[str, str] = {
     Flaw.EXPIRED: "expired: the mail is longer ago than bounces.return_path_valid",
     Flaw.ABSENT: "no return path of ours",
 }
-_LOOK_BACK = timedelta(days=2)
-_AT_ONCE = 100
 
 
 class InboundState(StrEnum):
@@ -106,41 +101,13 @@ def bounce_decide(
     who, why = by or me(), a_reason(reason)
 
     async def work(application: Application) -> int:
-        now = application.clock.now()
-        async with application.database.write() as connection:
-            opened = {(burst.kind, burst.name): burst for burst in await mail_health.open_bursts(connection)}
-            burst = opened.get((kind, name))
-            if burst is None:
-                raise UsageError(f"there is no open burst of {kind} {name!r}: see 'bode bounce held'")
-            bounced = await mail_health.bounced_since(connection, kind, name, burst.opened_at - _LOOK_BACK)
-            decision = "real" if real else "not_real"
-            await mail_health.close_burst(connection, kind, name, decision=decision, by=who, reason=why, now=now)
-            if not real:
-                await mail_health.trust_again(connection, [message_id for message_id, _ in bounced])
-        held = await _held(application, bounced)
-        for start in range(0, len(held), _AT_ONCE):
-            some = held[start : start + _AT_ONCE]
-            await application.lanes.apply(
-                [(message_id, ev.BurstDecided(channel, real, who, why)) for message_id, channel in some]
-            )
-        return len(held)
+        try:
+            return await decide_burst(application.parts, application.lanes, kind, name, real=real, by=who, reason=why)
+        except LookupError:
+            raise UsageError(f"there is no open burst of {kind} {name!r}: see 'bode bounce held'") from None
 
     count = with_application(config, work)
     console.print(f"{count} notices: {'a letter goes' if real else 'sent again'}")
-
-
-async def _held(application: Application, bounced: list[tuple[UUID, str]]) -> list[tuple[UUID, str]]:
-    """Give those whose notice is held."""
-    held: list[tuple[UUID, str]] = []
-    for start in range(0, len(bounced), _AT_ONCE):
-        some = bounced[start : start + _AT_ONCE]
-        async with application.database.read() as connection:
-            deliveries = await read_deliveries(connection, [message_id for message_id, _ in some])
-        for message_id, channel in some:
-            placement = deliveries[message_id].placement(channel) if message_id in deliveries else None
-            if placement and placement.notice and placement.notice.state is NoticeState.HELD:
-                held.append((message_id, channel))
-    return held
 
 
 @bounce_app.command(name="list")

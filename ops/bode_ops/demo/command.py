@@ -52,7 +52,7 @@ def demo(
     parts = "PostgreSQL en Redis" if production_parts else "SQLite, alles in één proces"
     console.print(f"Bode, demonstratie ({parts}). Eén uur duurt hier {3600 / speed:.2g} seconde.")
     with Stage(Options(folder, speed, port, production_parts)) as stage:
-        console.print(f"Kijk mee in de browser: {stage.url}\n")
+        console.print(f"Kijk mee in de browser: {stage.url} (kies daar wie u bent)\n")
         show = _Show(stage)
         right = show.run(kill=kill)
         console.print(f"\nBrieven als PDF: {_short(folder / 'print' / 'printed')}")

@@ -219,6 +219,9 @@ origin = {origin.isoformat()}
 [api]
 port = {options.port}
 
+[console]
+demo_login = true
+
 [bounces]
 port = {bounce_port}
 domain = "retour.example.nl"

@@ -9,6 +9,7 @@ from typing import assert_never
 
 from bode.compose.plain import one_line
 from bode.compose.wording import duration_words, weekday_words
+from bode.domain.acts import Choice, effect, possible
 from bode.domain.by_hand import HANDLED
 from bode.domain.events import TimeSource
 from bode.domain.parts import (
@@ -24,12 +25,11 @@ from bode.domain.parts import (
     Outcome,
     Placement,
     PlacementState,
-    letter_part,
-    placement_part,
 )
 from bode.domain.policy import ChannelKind, Policy
 from bode.domain.terms import LastDay, last_day, legal_day
-from bode.store.messages import Known
+from bode_ops.story.effects import consequences
+from bode_ops.story.effects import title as act_title
 from bode_ops.story.words import (
     ATTENTION_REASONS,
     BOUNCE_REASONS,
@@ -45,6 +45,7 @@ from bode_ops.story.words import (
     in_brackets,
     labels,
     length,
+    lowered,
     sentences,
     when,
     with_article,
@@ -109,11 +110,11 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Something a person can do from the command line, and what that means in law."""
+    """Something a person can do now, and what follows from it."""
 
-    command: str
-    does: str
-    effect: str
+    choice: Choice
+    title: str
+    effects: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ class Summary:
     """Whether it can still be called back, or only be changed by a new message (L9)."""
 
 
-def summary(known: Known, delivery: Delivery, policy: Policy, *, now: datetime) -> Summary:
+def summary(delivery: Delivery, policy: Policy, *, now: datetime) -> Summary:
     """Tell how a message stands at this moment."""
     names = labels(policy)
     legal = delivery.legal_time(policy.primary_channels())
@@ -154,7 +155,7 @@ def summary(known: Known, delivery: Delivery, policy: Policy, *, now: datetime) 
         ),
         letters=tuple(_letter_said(number, letter, names) for number, letter in enumerate(delivery.letters)),
         waiting=tuple(_waiting(item, delivery, names) for item in delivery.attention),
-        acts=_acts(known, delivery, legal),
+        acts=acts_of(delivery, policy, now=now),
         change=_change(delivery),
     )
 
@@ -341,13 +342,16 @@ def _notice_said(placement: Placement, notice: Notice, delivery: Delivery, now: 
 
 def _notice_to_come(notice: Notice, now: datetime) -> Said:
     tried = f"Al {notice.attempts} keer geprobeerd." if notice.attempts else ""
-    if now >= notice.deadline_at:
+    if now >= notice.until:
         return Said("De 48 uur zijn voorbij", sentences(tried, _last_reason(notice)), Kind.BAD, ("L3",))
-    left = length(notice.deadline_at - now)
+    left = length(notice.until - now)
     if notice.state is NoticeState.WAITING:
         why = "Lukt plaatsen daar, dan is één kennisgeving daarover genoeg."
         return Said(f"Wacht op MijnOverheid, nog {left}", why, Kind.NEUTRAL, ("L5",))
     why = sentences(tried, _last_reason(notice), "Bode stuurt de kennisgeving voor het einde van de 48 uur.")
+    if notice.again_at is not None:
+        asked = f"Een medewerker vroeg dit op {when(notice.again_at)}."
+        return Said(f"Wordt opnieuw verstuurd, nog {left}", sentences(asked, tried), Kind.NEUTRAL, ("L7",))
     if notice.sent_at is not None:
         sent = f"Verstuurd op {when(notice.sent_at)}."
         return Said(f"Teruggekomen, nog {left}", sentences(sent, why), Kind.WARNING, ("L3", "L7"))
@@ -408,10 +412,6 @@ def _letter_note(placement: Placement, delivery: Delivery) -> str:
     return f"Stand van de brief: {lowered(LETTER_STATES[letter.state][0])}."
 
 
-def lowered(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
 def _letter_said(number: int, letter: Letter, names: Mapping[str, str]) -> LetterSaid:
     text, kind = LETTER_STATES[letter.state]
     if letter.posted_at is not None and letter.state is LetterState.POSTED:
@@ -439,42 +439,17 @@ def _waiting(item: Attention, delivery: Delivery, names: Mapping[str, str]) -> W
     return Waiting(part, f"{capitalised(ATTENTION_REASONS[item.reason])}.", item.since, todo)
 
 
-def _acts(known: Known, delivery: Delivery, legal: LegalTime | None) -> tuple[Act, ...]:
-    """Give what a person can do now; each only where the rules would act on it."""
-    acts: list[Act] = []
-    if _retry_helps(delivery):
-        does = "Alles nog eens proberen wat op een medewerker wacht. Herstel eerst de oorzaak."
-        acts.append(Act(f'bode retry {known.id} --reason "..."', does, _retry_effect(legal)))
-    stoppable = [
-        number
-        for number, letter in enumerate(delivery.letters)
-        if letter.state in (LetterState.PLANNED, LetterState.BLOCKED)
-    ]
-    for number in stoppable:
-        which = f" --number {number}" if len(stoppable) > 1 else ""
-        acts.append(
-            Act(
-                f'bode stop-letter {known.id}{which} --reason "..."',
-                "De brief tegenhouden. Dat kan tot de drukker hem heeft.",
-                "De brief is dan niet verstuurd. U kunt later een nieuwe brief bestellen.",
-            )
+def acts_of(delivery: Delivery, policy: Policy, *, now: datetime) -> tuple[Act, ...]:
+    """Give what a person can do now, each with what follows by the rules themselves."""
+    names = labels(policy)
+    return tuple(
+        Act(
+            choice,
+            act_title(choice, names),
+            tuple(consequences(choice, effect(delivery, choice, policy, now), delivery, names)),
         )
-    if (delivery.attention or delivery.by_hand) and delivery.brief.has_address and not delivery.cancelled:
-        acts.append(
-            Act(f'bode letter {known.id} --reason "..."', "Het bericht zelf per brief sturen.", _letter_effect(legal))
-        )
-    if delivery.attention:
-        does = "Vastleggen dat u dit zelf hebt afgehandeld, bijvoorbeeld met een telefoontje of een eigen brief."
-        effect = "Bode probeert dit onderdeel niet meer. Het moment van verzending verandert hierdoor niet."
-        acts.append(Act(f'bode handled {known.id} --reason "..."', does, effect))
-    if not delivery.handed_over and not delivery.cancelled:
-        effect = (
-            "Er is nog niets verstuurd, dus er is ook niets om in te trekken. Dit kan niet ongedaan worden gemaakt."
-        )
-        acts.append(
-            Act(f'bode cancel {known.id} --reason "..."', "Het bericht annuleren: Bode bezorgt het dan niet.", effect)
-        )
-    return tuple(acts)
+        for choice in possible(delivery, policy, now)
+    )
 
 
 def _change(delivery: Delivery) -> str:
@@ -489,39 +464,3 @@ def _change(delivery: Delivery) -> str:
 
 
 HANDLED_BY_HAND = "een medewerker heeft dit zelf afgehandeld"
-
-
-def _retry_helps(delivery: Delivery) -> bool:
-    """Whether the rules would act on a retry: see `bode.domain.delivery`; a test compares the two."""
-    waits = {item.part for item in delivery.attention}
-    if any(
-        placement.state is PlacementState.HELD
-        or (
-            placement.state in (PlacementState.UNKNOWN, PlacementState.PENDING)
-            and placement_part(placement.channel) in waits
-        )
-        for placement in delivery.placements
-    ):
-        return True
-    return any(
-        (letter.state is LetterState.BLOCKED and delivery.brief.has_address)
-        or (
-            letter.state in (LetterState.REFUSED, LetterState.RETURNED, LetterState.PLANNED, LetterState.UNKNOWN)
-            and letter_part(number) in waits
-        )
-        for number, letter in enumerate(delivery.letters)
-    )
-
-
-def _retry_effect(legal: LegalTime | None) -> str:
-    if legal is not None and legal.standing:
-        return f"Het moment van verzending verandert niet: dat blijft {when(legal.at)}."
-    return "Lukt het versturen nu pas, dan telt dat moment als moment van verzending."
-
-
-def _letter_effect(legal: LegalTime | None) -> str:
-    if legal is None:
-        return "Het moment waarop de brief op de post gaat, telt als moment van verzending (Awb 2:19)."
-    if legal.standing:
-        return f"Het moment van verzending verandert niet: dat blijft {when(legal.at)}."
-    return "Dit is een tweede verzending: het moment waarop de brief op de post gaat, telt (Awb 2:11, derde lid)."

@@ -7,13 +7,14 @@ from datetime import datetime
 from textwrap import wrap
 
 from bode.compose.plain import one_line
+from bode.domain.acts import Act, Choice
 from bode.domain.parts import Delivery
 from bode.domain.policy import Policy
 from bode.store.events import StoredEvent
 from bode.store.messages import Known
-from bode_ops.story.summary import lowered, summary
+from bode_ops.story.summary import summary
 from bode_ops.story.timeline import timeline
-from bode_ops.story.words import Kind, article, labels, when
+from bode_ops.story.words import Kind, article, labels, lowered, when
 
 _SIGNS: Mapping[Kind, str] = {
     Kind.GOOD: "✓",
@@ -36,7 +37,7 @@ def render_text(
     now: datetime,
 ) -> str:
     """Write how a message stands and what happened to it, as text for a terminal."""
-    said = summary(known, delivery, policy, now=now)
+    said = summary(delivery, policy, now=now)
     rows = [
         _row("Bericht", f"{one_line(known.reference)} ({known.nature}) van {known.organisation}"),
         _row("Id", str(known.id)),
@@ -55,12 +56,29 @@ def render_text(
         rows.append(_row("Geopend", said.opened.text, said.opened.why))
     rows += [_row("Later bericht", f"{one_line(item.reference)} ({item.nature})") for item in later]
     rows += [_row("Dit wacht op u", f"{item.part}: {lowered(item.why)}", item.todo) for item in said.waiting]
-    rows += [_row("Wat u kunt doen", act.command, act.does, act.effect) for act in said.acts]
+    rows += [_row("Wat u kunt doen", act.title, command(known, act.choice), *act.effects) for act in said.acts]
     rows.append("\nTijdlijn")
     for line in timeline(story, channels=labels(policy)):
         law = f"[{'; '.join(article(row) for row in line.law)}]" if line.law else ""
         rows.append(_row(_SIGNS[line.kind], f"{when(line.at)}: {line.title}", line.detail, law, indent=2))
     return "\n".join(rows)
+
+
+def command(known: Known, choice: Choice) -> str:
+    """Give the command that does this; some acts are done in the console alone."""
+    kind, _, name = (choice.part or "").partition("/")
+    words = {
+        Act.RETRY: "retry",
+        Act.LETTER: "letter",
+        Act.CANCEL: "cancel",
+        Act.HANDLED: "handled",
+        Act.STOP_LETTER: "stop-letter",
+    }.get(choice.act)
+    if words is None:
+        return "in de console"
+    part = f" --part {choice.part}" if choice.act is Act.HANDLED else ""
+    number = f" --number {name}" if kind == "letter" and choice.act is Act.STOP_LETTER else ""
+    return f'bode {words} {known.id}{part}{number} --reason "..."'
 
 
 def _row(name: str, text: str, *more: str, indent: int = _INDENT) -> str:

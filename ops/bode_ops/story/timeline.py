@@ -529,6 +529,9 @@ def _notice_failed(scene: _Scene) -> _Told:
 
 def _notice_due(scene: _Scene) -> _Told:
     until = scene.moment("deadline")
+    if scene.text("again"):
+        detail = f"Bode probeert dit tot {when(until)}." if until else ""
+        return _Told("De kennisgeving wordt opnieuw verstuurd", detail)
     detail = f"De ontvanger moet dit uiterlijk weten op {when(until)}: 48 uur na het plaatsen." if until else ""
     return _Told("Kennisgeving staat klaar om te versturen", sentences(detail, "Bode verstuurt die meteen."))
 
@@ -677,7 +680,7 @@ def _superseded(scene: _Scene) -> _Told:
     return _Told(f"{capitalised(words)} door een later bericht, kenmerk {scene.text('by')}", detail, Kind.WARNING)
 
 
-def _staff(scene: _Scene) -> _Told:
+def _staff(scene: _Scene) -> _Told:  # noqa: C901, PLR0912 - a table of acts
     by, why = free_text(scene.text("by")) or "Een medewerker", scene.reason
     match scene.text("act"):
         case "retry":
@@ -698,6 +701,15 @@ def _staff(scene: _Scene) -> _Told:
             return _Told(f"{by} laat de kennisgeving nog eens versturen", sentences(why, scene.follows()), Kind.PERSON)
         case "bounce_matched":
             return _Told(f"{by} zegt dat deze teruggekomen mail over dit bericht gaat", why, Kind.PERSON)
+        case "notice_again":
+            to = "naar een nieuw e-mailadres, dat de ontvanger heeft doorgegeven" if scene.text("address") else ""
+            return _Told(f"{by} laat de kennisgeving opnieuw versturen{to and ' '}{to}", why, Kind.PERSON)
+        case "place":
+            return _Told(f"{by} laat het bericht alsnog hier plaatsen", why, Kind.PERSON)
+        case "found":
+            return _Told(f"{by} heeft uitgezocht dat het is aangekomen", why, Kind.PERSON)
+        case "personal_data":
+            return _Told(f"{by} heeft de persoonsgegevens bekeken", why, Kind.PERSON)
         case "legal_hold":
             return _Told(f"{by} bewaart de gegevens voor een rechtszaak", why, Kind.PERSON)
         case "legal_hold_released":

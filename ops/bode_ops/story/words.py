@@ -241,6 +241,9 @@ RECORDED: Mapping[str, str] = {
     "LetterOrdered": "een medewerker bestelde een brief",
     "LetterStopped": "een medewerker wilde een brief tegenhouden, maar die was al weg of al tegengehouden",
     "Handled": "een medewerker handelde iets af dat al geregeld was",
+    "NoticeResent": "een medewerker wilde de kennisgeving nog eens versturen, maar dat kon niet",
+    "PlacementOrdered": "een medewerker wilde het bericht via een ander kanaal sturen, maar dat kon niet",
+    "Found": "een medewerker meldde dat iets was aangekomen, maar dat was al bekend",
 }
 
 
@@ -280,6 +283,10 @@ def with_article(label: str) -> str:
 
 def capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def in_brackets(*codes: object) -> str:

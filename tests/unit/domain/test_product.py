@@ -40,7 +40,8 @@ PLACEMENT_MOVES: dict[P, set[P]] = {
     # The box says yes (planned), no (refused), or a word nobody knows (held); it can turn out to be there already.
     P.CHECKING: {P.PLANNED, P.REFUSED, P.HELD, P.PLACED, P.CANCELLED},
     # A carrier's turn comes when every box and carrier before it failed.
-    P.STANDBY: {P.PLANNED, P.CANCELLED},
+    # Checking first where a person orders it there and its consent asks for the box's own answer.
+    P.STANDBY: {P.PLANNED, P.CHECKING, P.CANCELLED},
     # Checking again where a person has it tried again and the box's answer has grown old.
     # Returned: the report about an earlier mail comes in while that mail is to be sent again.
     P.PLANNED: {P.CHECKING, P.PENDING, P.UNKNOWN, P.HELD, P.PLACED, P.REFUSED, P.RETURNED, P.CANCELLED},
@@ -54,7 +55,8 @@ PLACEMENT_MOVES: dict[P, set[P]] = {
     # A carrier's mail can come back: for now (planned again) or for good (returned). A box's message stays.
     P.PLACED: {P.PLANNED, P.RETURNED},
     P.RETURNED: set(),
-    P.REFUSED: set(),
+    # A person orders it there after all.
+    P.REFUSED: {P.PLANNED, P.CHECKING},
     P.CANCELLED: set(),
 }
 
@@ -72,10 +74,11 @@ NOTICE_MOVES: dict[N | None, set[N]] = {
     N.COVERED: set(),
     N.BY_BOX: set(),
     N.WAIVED: set(),
-    N.IMPOSSIBLE: set(),
+    # A person has it sent (again): the addressee told an address, or the mailbox is said to work now.
+    N.IMPOSSIBLE: {N.DUE},
     # Many others bounced too, and its letter can still be held.
-    N.UNDELIVERABLE: {N.HELD},
-    N.EXPIRED: set(),
+    N.UNDELIVERABLE: {N.HELD, N.DUE},
+    N.EXPIRED: {N.DUE},
 }
 
 LETTER_MOVES: dict[L, set[L]] = {
@@ -116,17 +119,20 @@ MOVED_BY: dict[str, dict[tuple[str | None, str], set[type]]] = {
         (P.UNKNOWN, P.PLANNED): {ev.PlacementAbsent, ev.Retried},
         (P.PENDING, P.PLANNED): {ev.PlacementAbsent, ev.PlacementUnavailable, ev.PlacementRefused, ev.Retried},
         (P.HELD, P.PLANNED): {ev.Retried},
-        (P.HELD, P.PLACED): {ev.Placed},
+        (P.HELD, P.PLACED): {ev.Placed, ev.Found},
         (P.HELD, P.REFUSED): {ev.Handled},
-        (P.PENDING, P.PLACED): {ev.Placed},
-        (P.UNKNOWN, P.PLACED): {ev.Placed},
+        (P.PENDING, P.PLACED): {ev.Placed, ev.Found},
+        (P.UNKNOWN, P.PLACED): {ev.Placed, ev.Found},
         (P.PLANNED, P.PLACED): {ev.Placed},
+        (P.REFUSED, P.PLANNED): {ev.PlacementOrdered},
+        (P.REFUSED, P.CHECKING): {ev.PlacementOrdered},
+        (P.STANDBY, P.CHECKING): {ev.PlacementOrdered},
         (P.PLACED, P.RETURNED): {ev.CarrierBounced},
         (P.PLACED, P.PLANNED): {ev.CarrierBounced},
     },
     "notice": {
         (N.DUE, N.SENT): {ev.NoticeSent},
-        (N.SENT, N.DUE): {ev.NoticeBounced},
+        (N.SENT, N.DUE): {ev.NoticeBounced, ev.NoticeResent},
         (N.SENT, N.EXPIRED): {ev.NoticeBounced},
         (N.SENT, N.UNDELIVERABLE): {ev.NoticeBounced},
         (N.DUE, N.UNDELIVERABLE): {ev.NoticeBounced},
@@ -134,12 +140,15 @@ MOVED_BY: dict[str, dict[tuple[str | None, str], set[type]]] = {
         (N.DUE, N.HELD): {ev.NoticeBounced},
         (N.SENT, N.HELD): {ev.NoticeBounced},
         (N.UNDELIVERABLE, N.HELD): {ev.BurstSuspected},
+        (N.IMPOSSIBLE, N.DUE): {ev.NoticeResent},
+        (N.UNDELIVERABLE, N.DUE): {ev.NoticeResent},
+        (N.EXPIRED, N.DUE): {ev.NoticeResent},
         (N.HELD, N.DUE): {ev.BurstDecided},
         (N.HELD, N.UNDELIVERABLE): {ev.BurstDecided, ev.Handled},
         (N.HELD, N.EXPIRED): {ev.BurstDecided},
     },
     "letter": {
-        (L.UNKNOWN, L.SUBMITTED): {ev.LetterSubmitted},
+        (L.UNKNOWN, L.SUBMITTED): {ev.LetterSubmitted, ev.Found},
         (L.PLANNED, L.SUBMITTED): {ev.LetterSubmitted},
         (L.PRINTED, L.POSTED): {ev.LetterPosted},
         (L.BLOCKED, L.PLANNED): {ev.Retried},
@@ -272,6 +281,7 @@ def events_about_placement(channel: str, now: datetime) -> Iterator[ev.Event]:
     yield ev.Opened(channel, now, TimeSource.OUR_CLOCK, exact=False)
     yield ev.NotOpened(channel)
     yield ev.NotOpened(channel, "content_gone", final=True)
+    yield ev.PlacementOrdered(channel, "medewerker-12", "op verzoek")
 
 
 def events_about_notice(channel: str, now: datetime) -> Iterator[ev.Event]:
@@ -280,6 +290,8 @@ def events_about_notice(channel: str, now: datetime) -> Iterator[ev.Event]:
         yield ev.NoticeBounced(channel, bounce)
         yield ev.NoticeBounced(channel, bounce, held=True)
     yield ev.BurstSuspected(channel)
+    for new_address in (True, False):
+        yield ev.NoticeResent(channel, "medewerker-12", "gebeld", new_address)
     for real in (True, False):
         yield ev.BurstDecided(channel, real, "medewerker-12", "nagebeld")
     yield ev.NoticeUnavailable(channel, "connect_error")
@@ -315,6 +327,8 @@ def events_about_the_whole(parts: tuple[str, ...]) -> Iterator[ev.Event]:
         yield ev.LeaseExpired(part, CALL)
         yield ev.LeaseExpired(part)
         yield ev.Handled("medewerker-12", "nagebeld", part)
+        for at in (PLACED_AT, DAYS_LATER + timedelta(days=1)):
+            yield ev.Found(part, at, "medewerker-12", "gezien in de box")
 
 
 def events_about_the_profile(now: datetime) -> Iterator[ev.Event]:
@@ -354,6 +368,7 @@ def events_about_nothing_known(now: datetime) -> Iterator[ev.Event]:
     for part in ("placement/weg", "notice/weg", "letter/7", "letter/-1", "letter/x", "letter/", "iets/anders", "/", ""):
         yield ev.ClockStruck(part)
         yield ev.LeaseExpired(part, CALL)
+        yield ev.Found(part, now, "medewerker-12", "gezien in de box")
 
 
 def test_every_event_type_of_the_vocabulary_is_in_the_product(brief):
@@ -389,7 +404,8 @@ def check(before: Delivery, event: ev.Event, policy: Policy, now: datetime) -> D
     _check_facts(decision, what)
     _check_nothing_stranded(before, decision, event, what)
     answered = isinstance(event, ev.ProfileAnswered) and before.profile and before.profile.state is S.ASKING
-    assert after.brief == before.brief or answered, str(what)
+    told_address = isinstance(event, ev.NoticeResent) and event.new_address
+    assert after.brief == before.brief or answered or told_address, str(what)
     assert after.cancelled or not before.cancelled, f"un-cancelled by {what}"
     if before.cancelled:
         assert after == before, f"moved after it was called back: {what}"
@@ -522,8 +538,8 @@ def _check_steps(decision: Decision, policy: Policy, now: datetime, what: What) 
             state = placement.notice.state
             assert step.lane == policy.notice_lane, str(what)
             assert step.wake_at is not None, f"nothing would see the deadline: {what}"
-            assert step.wake_at <= placement.notice.deadline_at == step.deadline_at, str(what)
-            assert step.due_at is None or step.due_at <= placement.notice.deadline_at or step.due_at >= now, str(what)
+            assert step.wake_at <= placement.notice.until == step.deadline_at, str(what)
+            assert step.due_at is None or step.due_at <= placement.notice.until or step.due_at >= now, str(what)
         else:
             letter = after.letters[int(name)]
             state = letter.state
@@ -872,6 +888,10 @@ def test_every_move_that_is_allowed_can_happen(brief, policy, to_check):  # noqa
             reach(delivery, all_events(delivery, LATE), LATE)
         for delivery in side_by_side(brief, state, notice):
             reach(delivery, iter(events_side_by_side(LATE)), LATE)
+    for known in (brief("kluis"), brief(to_check("kluis"))):
+        for state in (P.STANDBY, P.REFUSED):
+            ordered = ev.PlacementOrdered("kluis", "medewerker-12", "op verzoek")
+            reach(delivery_with(known, placement_in("kluis", state, None)), iter([ordered]), LATE)
     for asked in (Delivery(brief(), profile=Profile(state, attempts=1, first_tried_at=PLACED_AT)) for state in S):
         reach(asked, all_events(asked, LATE), LATE)
     told = (letter_in(LetterKind.NOTICE, L.PLANNED),)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import bode
 from bode.domain import events as ev
+from bode.domain.acts import Act
 from bode.domain.bounces import Reason, Verdict
 from bode.domain.decision import Fact
 from bode.domain.delivery import decide
@@ -83,7 +84,7 @@ class Story:
         return self.lines()[seq - 1]
 
     def said(self, now: datetime | None = None) -> Summary:
-        return summary(self.known, self.delivery, self.policy, now=now or self.now)
+        return summary(self.delivery, self.policy, now=now or self.now)
 
     @property
     def known(self) -> Known:
@@ -453,7 +454,7 @@ def test_nothing_is_sent_yet(story):
     assert said.term is not None
     assert said.term.text == "Nog niet bekend"
     assert said.clocks == ()
-    assert [act.command.split()[1] for act in said.acts] == ["cancel"]
+    assert [act.choice.act for act in said.acts] == [Act.LETTER, Act.CANCEL]
     assert "kan nog worden geannuleerd" in said.change
 
 
@@ -575,7 +576,7 @@ def test_a_held_placement_can_be_retried_or_go_by_letter(story):
     told = story().then(ev.PlacementRefused(BOX, "X", ev.RefusalKind.DEFECT))
     said = told.said()
     assert said.status.text == "Wacht op een medewerker"
-    assert [act.command.split()[1] for act in said.acts] == ["retry", "letter", "handled"]
+    assert [act.choice.act for act in said.acts] == [Act.FOUND, Act.RETRY, Act.LETTER, Act.HANDLED]
     assert said.waiting[0].part == "Berichtenbox van MijnOverheid"
     assert "Wijzigen of intrekken kan alleen met een nieuw bericht" in said.change
 
@@ -602,7 +603,7 @@ def test_retry_is_offered_only_where_the_rules_would_act_on_it(story):
         (waiting, True),
         (placed, False),
     ):
-        offered = any(" retry " in act.command for act in told.said().acts)
+        offered = any(act.choice.act is Act.RETRY for act in told.said().acts)
         before = told.delivery
         told.then(ev.Retried("a", "b"))
         assert offered == helps == (told.delivery != before)
@@ -611,8 +612,8 @@ def test_retry_is_offered_only_where_the_rules_would_act_on_it(story):
 def test_a_letter_that_was_ordered_by_hand_does_not_move_the_time_of_a_placed_message(story):
     told = story().placed().then(ev.NoticeBounced(BOX, GONE))
     told.then(ev.LetterSubmitted(0, told.now, OURS), ev.LetterReturned(0, told.now, "R"))
-    effects = {act.command.split()[1]: act.effect for act in told.said().acts}
-    assert effects["letter"] == "Het moment van verzending verandert niet: dat blijft 24 november 2026 om 10:00."
+    effects = {act.choice.act: act.effects for act in told.said().acts}
+    assert "Het moment van verzending verandert niet: dat blijft 24 november 2026 om 10:00." in effects[Act.LETTER]
     assert "Controleer het postadres" in told.said().waiting[0].todo
 
 

@@ -10,11 +10,14 @@ from dataclasses import replace
 
 from bode.domain import events as ev
 from bode.domain.decision import Story
+from bode.domain.events import TimeSource
+from bode.domain.letters import on_letter_news
 from bode.domain.notices import arrange_notices
-from bode.domain.parts import PROFILE_PART, LetterKind, letter_part
+from bode.domain.parts import PROFILE_PART, LetterKind, letter_part, placement_part
 from bode.domain.parts import LetterState as L
 from bode.domain.parts import NoticeState as N
 from bode.domain.parts import PlacementState as P
+from bode.domain.placements import on_placement, plan_placement
 from bode.domain.profile import drop_profile
 
 HANDLED = "handled"
@@ -84,3 +87,40 @@ def _end_letter(story: Story, index: int) -> None:
     else:
         return  # It came to its end before: only the question is closed.
     story.close(letter_part(index))
+
+
+def on_placement_ordered(story: Story, event: ev.PlacementOrdered) -> None:
+    """Place the message in another channel after all (L6), of those that the addressee agreed to (L1).
+
+    What a person ended while its outcome was not known is not placed again: it may be there already.
+    """
+    placement, part = story.delivery.placement(event.channel), placement_part(event.channel)
+    if (
+        placement is None
+        or story.delivery.cancelled
+        or placement.state not in (P.REFUSED, P.STANDBY)
+        or placement.code == HANDLED
+        or story.attended(part)
+    ):
+        story.recorded("PlacementOrdered", channel=event.channel)
+        return
+    story.staff("L1", "L6", part=part, act="place", by=event.by, reason=event.reason)
+    again = replace(placement, state=P.PLANNED, receipt=None, call=None, called_at=None, first_tried_at=None, code=None)
+    plan_placement(story, story.put(replace(again, polls=0)), max(story.now, story.brief.starts_at))
+
+
+def on_found(story: Story, event: ev.Found) -> None:
+    """Take a person's word that what was not known to have arrived did arrive, and when; never in the future."""
+    kind, _, name = event.part.partition("/")
+    at = min(event.at, story.now)
+    placement = story.delivery.placement(name)
+    letter = story.letter(int(name)) if kind == "letter" and name.isdecimal() else None
+    if kind == "placement" and placement is not None and placement.state in (P.UNKNOWN, P.PENDING, P.HELD):
+        story.staff("L6", "L10", part=event.part, act="found", by=event.by, reason=event.reason)
+        on_placement(story, ev.Placed(name, max(at, story.brief.accepted_at), TimeSource.OUR_CLOCK, code="found"))
+    elif letter is not None and letter.state is L.UNKNOWN:
+        story.staff("L6", "L10", part=event.part, act="found", by=event.by, reason=event.reason)
+        story.settle(event.part)
+        on_letter_news(story, ev.LetterSubmitted(int(name), at, TimeSource.OUR_CLOCK))
+    else:
+        story.recorded("Found", part=event.part)

@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import assert_never
 
 from bode.domain import events as ev
-from bode.domain.by_hand import on_handled, on_letter_stopped
+from bode.domain.by_hand import on_found, on_handled, on_letter_stopped, on_placement_ordered
 from bode.domain.channels import choose_channels
 from bode.domain.decision import Decision, Story, iso, typed
 from bode.domain.letters import (
@@ -29,7 +29,7 @@ from bode.domain.letters import (
     plan_for_batch,
     plan_letter,
 )
-from bode.domain.notices import on_burst, on_notice, on_notice_clock, on_notice_worker_lost
+from bode.domain.notices import on_burst, on_notice, on_notice_again, on_notice_clock, on_notice_worker_lost
 from bode.domain.parts import (
     AttentionReason,
     Delivery,
@@ -64,6 +64,12 @@ def decide(delivery: Delivery, event: ev.Event, policy: Policy, now: datetime) -
             on_letter_stopped(story, event)
         case ev.Handled():
             on_handled(story, event)
+        case ev.NoticeResent():
+            on_notice_again(story, event)
+        case ev.PlacementOrdered():
+            on_placement_ordered(story, event)
+        case ev.Found():
+            on_found(story, event)
         case ev.LetterSubmitted() | ev.LetterPrinted() | ev.LetterPosted() | ev.LetterReturned() | ev.LetterUnclear():
             on_letter_news(story, event)
         case ev.LetterRefused() | ev.LetterUnavailable() | ev.LetterUnknown():

@@ -429,6 +429,35 @@ class Handled:
     part: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class NoticeResent:
+    """A person has the notice sent again, to the address that was given or to one that the addressee told them."""
+
+    channel: str
+    by: str
+    reason: str
+    new_address: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementOrdered:
+    """A person has the message placed in a channel that refused it, or that was kept for when others fail."""
+
+    channel: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A person found out that a part whose outcome was not known did arrive, at this moment."""
+
+    part: str
+    at: datetime
+    by: str
+    reason: str
+
+
 Event = (
     Accepted
     | ReachabilityChecked
@@ -466,4 +495,7 @@ Event = (
     | LetterOrdered
     | LetterStopped
     | Handled
+    | NoticeResent
+    | PlacementOrdered
+    | Found
 )

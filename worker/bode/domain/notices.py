@@ -123,8 +123,8 @@ def _plan_notice(story: Story, channel: str, due_at: datetime | None) -> None:
         Action.NOTIFY,
         story.policy.notice_lane,
         due_at,
-        deadline_at=placement.notice.deadline_at,
-        wake_at=_next_strike(story, placement.placed_at, placement.notice.deadline_at),
+        deadline_at=placement.notice.until,
+        wake_at=_next_strike(story, placement.placed_at, placement.notice.until),
     )
 
 
@@ -173,7 +173,7 @@ def on_notice(story: Story, event: _NoticeEvent) -> None:
 
 def _notice_sent(story: Story, placement: Placement, notice: Notice, event: ev.NoticeSent) -> None:
     attempts, sent_at = notice.attempts + 1, notice.sent_at or event.at
-    if sent_at > notice.deadline_at:
+    if sent_at > notice.until:
         _deadline_missed(story, placement, notice)  # It left before the clock struck, and still too late.
     story.put(replace(placement, notice=replace(notice, state=N.SENT, attempts=attempts, sent_at=sent_at)))
     _notice_sent_fact(story, placement.channel, event, attempts)
@@ -225,7 +225,7 @@ def _notice_bounced(story: Story, placement: Placement, notice: Notice, event: e
         story.bounced(part, bounce, moved=False)  # It is to be sent again anyway.
         return
     story.bounced(part, bounce, moved=True)
-    if story.now >= notice.deadline_at:
+    if story.now >= notice.until:
         # It left in time, and came back softly when the 48 hours were over: there is no time left to repeat.
         _notice_failed(story, placement, notice, N.EXPIRED, bounce.reason)
         order_letter(story, LetterKind.NOTICE, LetterReason.NOTICE_NOT_IN_TIME, about=placement.channel)
@@ -240,7 +240,7 @@ def _notice_bounced(story: Story, placement: Placement, notice: Notice, event: e
 
 def _again_at(story: Story, notice: Notice, wait: timedelta) -> datetime | None:
     """Give the next moment to try: after the wait, but the last attempt is kept for just before the deadline."""
-    last = notice.deadline_at - story.policy.notice_last_attempt
+    last = notice.until - story.policy.notice_last_attempt
     if story.now + wait <= last:
         return story.now + wait
     return last if story.now < last else None
@@ -262,14 +262,14 @@ def on_notice_clock(story: Story, placement: Placement, notice: Notice) -> None:
             # needed at all is decided now; when the 48 hours are over already, the clock strikes for it again at once.
             waited = story.put(replace(placement, notice=None))
             _open_notice(story, waited, notice.deadline_at)
-        case N.DUE if story.now >= notice.deadline_at:
-            if notice.sent_at is None:
+        case N.DUE if story.now >= notice.until:
+            if notice.sent_at is None and not notice.is_late:
                 _deadline_missed(story, placement, notice)
             _notice_failed(story, placement, notice, N.EXPIRED, notice.last_reason)
             order_letter(story, LetterKind.NOTICE, LetterReason.NOTICE_NOT_IN_TIME, about=placement.channel)
-        case N.HELD if story.now < notice.deadline_at:
+        case N.HELD if story.now < notice.until:
             _watch_end(story, placement, notice)
-        case N.HELD if notice.sent_at is None:
+        case N.HELD if notice.sent_at is None and not notice.is_late:
             # The end of the 48 hours is a fact; what follows is still the person's to decide.
             _deadline_missed(story, placement, notice)
         case N.HELD:
@@ -277,7 +277,7 @@ def on_notice_clock(story: Story, placement: Placement, notice: Notice) -> None:
         case N.DUE:
             story.alarm(AlarmKind.NOTICE_LATE, lane, notice.last_reason or "not_sent")
             if placement.placed_at is not None:
-                story.rewake.append((part, _next_strike(story, placement.placed_at, notice.deadline_at)))
+                story.rewake.append((part, _next_strike(story, placement.placed_at, notice.until)))
         case _:
             story.recorded("ClockStruck", part=part, state=notice.state)
 
@@ -300,6 +300,40 @@ def on_notice_worker_lost(story: Story, placement: Placement, notice: Notice, co
     _plan_notice(story, placement.channel, story.now)
 
 
+# ---- a person has it sent again -----------------------------------------------------------------------------------
+
+_CAN_GO_AGAIN = frozenset({N.DUE, N.SENT, N.UNDELIVERABLE, N.EXPIRED, N.IMPOSSIBLE})
+"""Not: what another box's notice covers (L5), what the box does itself, what was waived (L3), what a burst holds."""
+
+
+def on_notice_again(story: Story, event: ev.NoticeResent) -> None:
+    """L6, L7: send the notice again. This never moves the legal time of sending (L8): the message was sent before.
+
+    After the 48 hours it is tried for as long again; their end stays what it was.
+    """
+    placement = story.delivery.placement(event.channel)
+    notice = placement.notice if placement is not None and placement.state is P.PLACED else None
+    has_address = event.new_address or (
+        story.brief.has_email and notice is not None and notice.state is not N.IMPOSSIBLE
+    )
+    if placement is None or notice is None or notice.state not in _CAN_GO_AGAIN or not has_address:
+        story.recorded("NoticeResent", channel=event.channel)
+        return
+    part = notice_part(event.channel)
+    told = {"address": "new"} if event.new_address else {}
+    story.staff("L7", "L11", part=part, act="notice_again", by=event.by, reason=event.reason, **told)
+    if event.new_address:
+        brief = replace(story.brief, has_email=True, email_given_by="medewerker", email_given_at=story.now)
+        brief = replace(brief, email_failing_since=None, email_failing_reason=None)
+        story.delivery = replace(story.delivery, brief=brief)
+    until = story.now + story.policy.notice_within if story.now >= notice.deadline_at else None
+    again = replace(notice, state=N.DUE, again_at=story.now, again_until=until)
+    story.put(replace(placement, notice=again))
+    story.settle(part)
+    story.fact("notice.due", "L7", part=part, deadline=iso(again.until), again=True)
+    _plan_notice(story, event.channel, story.now)
+
+
 # ---- bursts -------------------------------------------------------------------------------------------------------
 
 
@@ -314,7 +348,7 @@ def _hold(story: Story, placement: Placement, notice: Notice, reason: str | None
 
 def _watch_end(story: Story, placement: Placement, notice: Notice) -> None:
     """Let the 48 hours go on for a notice that is held, and their end be recorded."""
-    part, end = notice_part(placement.channel), notice.deadline_at
+    part, end = notice_part(placement.channel), notice.until
     story.step(part, Action.WATCH, story.policy.notice_lane, None, deadline_at=end, wake_at=end)
 
 
@@ -339,7 +373,7 @@ def _decided(story: Story, placement: Placement, notice: Notice, event: ev.Burst
     act = "burst_confirmed" if event.real else "burst_rejected"
     story.staff("L7", "L9", part=part, act=act, by=event.by, reason=event.reason)
     story.settle(part)
-    if not event.real and story.now < notice.deadline_at:
+    if not event.real and story.now < notice.until:
         story.put(replace(placement, notice=replace(notice, state=N.DUE)))
         _plan_notice(story, placement.channel, story.now)
         return

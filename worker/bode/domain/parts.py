@@ -147,7 +147,10 @@ class AttentionReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """What the rules need to know of a message, without personal data. Only the profile service's answer adds to it."""
+    """What the rules need to know of a message, without personal data.
+
+    Only the profile service's answer adds to it, and an address for the notice that the addressee told a person.
+    """
 
     message_id: UUID
     accepted_at: datetime
@@ -198,6 +201,20 @@ class Notice:
     attempts: int = 0
     sent_at: datetime | None = None
     last_reason: str | None = None
+    again_at: datetime | None = None
+    """When a person had it sent again."""
+    again_until: datetime | None = None
+    """How long it is tried then, where the 48 hours were over."""
+
+    @property
+    def until(self) -> datetime:
+        """How long it is tried: the 48 hours, or longer because a person had it sent again after them."""
+        return max(self.deadline_at, self.again_until or self.deadline_at)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it is tried after the 48 hours: their end was recorded before."""
+        return self.until > self.deadline_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +319,15 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"
 
 
+class CameBack(StrEnum):
+    """What came back of the mail of a delivery, as it stands now."""
+
+    HARD = "hard"
+    """For good: another route was taken, or a person decides."""
+    SOFT = "soft"
+    """For now, or because of us: it was sent again, or the 48 hours ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class LegalTime:
     """The legal time of sending (L8, L10), and the rule that makes it so."""
@@ -403,12 +429,27 @@ class Delivery:
         """The nearest deadline of a notice that is not out yet."""
         return min(
             (
-                placement.notice.deadline_at
+                placement.notice.until
                 for placement in self.placements
                 if placement.notice is not None and placement.notice.state in _OPEN_NOTICES
             ),
             default=None,
         )
+
+    @property
+    def came_back(self) -> CameBack | None:
+        """The worst that came back of its mail."""
+        notices = [placement.notice for placement in self.placements if placement.notice is not None]
+        if any(placement.state is PlacementState.RETURNED for placement in self.placements) or any(
+            notice.state in (NoticeState.UNDELIVERABLE, NoticeState.HELD) for notice in notices
+        ):
+            return CameBack.HARD
+        return CameBack.SOFT if any(notice.last_reason is not None for notice in notices) else None
+
+    def box(self, primary: frozenset[str]) -> str | None:
+        """Give the channel that it was placed in, the primary one of several."""
+        placed = [item.channel for item in self.placements if item.state is PlacementState.PLACED]
+        return next((channel for channel in placed if channel in primary), placed[0] if placed else None)
 
     def legal_time(self, primary: frozenset[str]) -> LegalTime | None:
         """Derive the legal time of sending from the sendings alone; None while nothing has left."""

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.domain.message import Message
-from bode.store import messages, retention, tables
+from bode.store import bulk, messages, retention, tables
 from bode.store.database import Database
 from bode.store.vault import KeyFileError, Purpose, Vault
 
@@ -269,24 +269,34 @@ async def _rehash_messages(database: Database, vault: Vault, progress: Progress,
                 "addressee_hash": vault.lookup_hash(opened[one].addressee.kind, opened[one].addressee.number)
                 if one in opened
                 else bytes(32),
+                "email_hash": _hash_of_email(opened.get(one), vault),
                 "lookup_generation": vault.lookup_generation,
             }
             for one in ids
         ]
+        found_hashes = [
+            {"message_id": one, "email_hash": _hash_of_email(opened[one], vault)} for one in ids if one in opened
+        ]
         statement = (
             sa.update(tables.message)
             .where(message.id == sa.bindparam("of"))
-            .values({name: sa.bindparam(name) for name in ("addressee_hash", "lookup_generation")})
+            .values({name: sa.bindparam(name) for name in ("addressee_hash", "email_hash", "lookup_generation")})
         )
         async with database.write() as connection:
             await connection.execute(statement, changes)
             # One that was erased between reading and writing: what was read of it goes, too.
             gone = sa.select(_content.message_id).where(_content.message_id.in_(ids), _content.wrapped_key.is_(None))
             await connection.execute(
-                sa.update(tables.message).where(message.id.in_(gone)).values(addressee_hash=bytes(32))
+                sa.update(tables.message).where(message.id.in_(gone)).values(addressee_hash=bytes(32), email_hash=None)
             )
+            # The address that was found beside a message is the one that it is opened with.
+            await bulk.update(connection, tables.found_address, "message_id", found_hashes)
         total, last = total + len(ids), ids[-1]
         progress(len(ids))
+
+
+def _hash_of_email(message: Message | None, vault: Vault) -> bytes | None:
+    return vault.email_hash(message.notice.email) if message is not None and message.notice.email else None
 
 
 async def _addressees(connection: AsyncConnection, ids: Sequence[UUID], vault: Vault) -> dict[UUID, Message]:

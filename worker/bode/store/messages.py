@@ -66,6 +66,7 @@ async def insert(connection: AsyncConnection, new: Sequence[NewMessage], vault: 
                 "concerns": item.concerns,
                 "addressee_hash": vault.lookup_hash(item.message.addressee.kind, item.message.addressee.number),
                 "lookup_generation": vault.lookup_generation,
+                "email_hash": vault.email_hash(item.message.notice.email) if item.message.notice.email else None,
                 "accepted_at": item.accepted_at,
                 "publish_at": item.message.publish_at,
             }
@@ -111,9 +112,17 @@ async def load(
 
     Raises `OtherKeyError` where one was sealed under a key that this vault does not have: nothing is wrong with it.
     """
-    content = tables.content.c
+    content, found_address = tables.content.c, tables.found_address.c
     rows = await connection.execute(
-        sa.select(content.message_id, content.key_id, content.wrapped_key, content.sealed).where(
+        sa.select(
+            content.message_id,
+            content.key_id,
+            content.wrapped_key,
+            content.sealed,
+            found_address.sealed.label("address"),
+        )
+        .join_from(tables.content, tables.found_address, content.message_id == found_address.message_id, isouter=True)
+        .where(
             bulk.among(connection, content.message_id, set(message_ids)),
             content.sealed.is_not(None),
             content.purged_at.is_(None),
@@ -121,7 +130,8 @@ async def load(
     )
     keys: dict[UUID, MessageKey] = {}
     messages: dict[UUID, Message] = {}
-    for row in rows:
+    opened = rows.all()
+    for row in opened:
         try:
             key = vault.unwrap(row.message_id, row.wrapped_key)
             messages[row.message_id] = _decode(vault.open(key, row.message_id, "content", row.sealed))
@@ -131,9 +141,8 @@ async def load(
             log.error("content.cannot_be_opened", message=str(row.message_id), purpose=error.purpose)
         else:
             keys[row.message_id] = key
-    to_find = [item.id for item in messages.values() if item.notice.from_profile]
-    if to_find:
-        for message_id, email in (await _found_addresses(connection, to_find, keys, vault)).items():
+    if found_addresses := [row for row in opened if row.address is not None and row.message_id in messages]:
+        for message_id, email in _found_addresses(found_addresses, keys, vault).items():
             message = messages[message_id]
             messages[message_id] = replace(message, notice=replace(message.notice, email=email))
     having: list[UUID] = [item.id for item in messages.values() if with_documents and item.documents]
@@ -153,27 +162,27 @@ async def load(
 async def store_address(
     connection: AsyncConnection, message_id: UUID, email: str, *, key: MessageKey, vault: Vault, now: datetime
 ) -> None:
-    """Keep the address that the profile service gave, beside the message, which never changes (law L9)."""
+    """Keep an address that was found for the notice, beside the message, which never changes (law L9).
+
+    The profile service gave it, or a person was told it; the latest one counts.
+    """
     table = tables.found_address
     await connection.execute(sa.delete(table).where(table.c.message_id == message_id))
     sealed = vault.seal(key, message_id, "address", email.encode())
-    await connection.execute(sa.insert(table), [{"message_id": message_id, "sealed": sealed, "found_at": now}])
+    row = {"message_id": message_id, "sealed": sealed, "email_hash": vault.email_hash(email), "found_at": now}
+    await connection.execute(sa.insert(table), [row])
 
 
-async def _found_addresses(
-    connection: AsyncConnection, message_ids: Sequence[UUID], keys: dict[UUID, MessageKey], vault: Vault
+def _found_addresses(
+    rows: Sequence[sa.Row[*tuple[Any, ...]]], keys: dict[UUID, MessageKey], vault: Vault
 ) -> dict[UUID, str]:
-    """Open the addresses that the profile service gave; one whose stored bytes were changed is left out."""
-    table = tables.found_address.c
-    rows = await connection.execute(
-        sa.select(table.message_id, table.sealed).where(bulk.among(connection, table.message_id, message_ids))
-    )
+    """Open the addresses that were found; one whose stored bytes were changed is left out."""
     found: dict[UUID, str] = {}
-    for message_id, sealed in rows:
+    for row in rows:
         try:
-            found[message_id] = vault.open(keys[message_id], message_id, "address", sealed).decode()
+            found[row.message_id] = vault.open(keys[row.message_id], row.message_id, "address", row.address).decode()
         except VaultError as error:
-            log.error("content.cannot_be_opened", message=str(message_id), purpose=error.purpose)
+            log.error("content.cannot_be_opened", message=str(row.message_id), purpose=error.purpose)
     return found
 
 

@@ -226,7 +226,7 @@ async def write(
         new_steps += [steps.row_of(step, message_id, now) for step in ledger.steps]
         alarms += [(message_id, alarm) for alarm in ledger.alarms]
         legal = ledger.delivery.legal_time(primary)
-        (inserts if ledger.is_new else updates).append(_delivery_row(message_id, ledger, legal, now))
+        (inserts if ledger.is_new else updates).append(_delivery_row(message_id, ledger, legal, primary, now))
         ended += _ended(message_id, ledger, legal, now)
         told += _changes(message_id, ledger, legal, primary, now)
     await bulk.insert(connection, tables.delivery, inserts)
@@ -246,8 +246,11 @@ async def write(
     return Written(lanes, alarms, len(sealed), ended)
 
 
-def _delivery_row(message_id: UUID, ledger: Ledger, legal: LegalTime | None, now: datetime) -> dict[str, object]:
+def _delivery_row(
+    message_id: UUID, ledger: Ledger, legal: LegalTime | None, primary: frozenset[str], now: datetime
+) -> dict[str, object]:
     delivery = ledger.delivery
+    letter = delivery.letters[-1] if delivery.letters else None
     row: dict[str, object] = {
         "message_id": message_id,
         "state": str(delivery.state),
@@ -260,8 +263,14 @@ def _delivery_row(message_id: UUID, ledger: Ledger, legal: LegalTime | None, now
         "updated_at": now,
         # Since when it is finished: an event after that moves no term of retention.
         "done_at": (ledger.done_at or now) if delivery.state is DeliveryState.DONE else None,
+        "box": delivery.box(primary),
+        "bounce": str(delivery.came_back) if delivery.came_back is not None else None,
+        "letter": str(letter.state) if letter is not None else None,
+        "letter_at": letter.requested_at if letter is not None else None,
     }
-    return row | {"organisation": ledger.organisation} if ledger.is_new else row
+    if ledger.is_new:
+        row |= {"organisation": ledger.organisation, "accepted_at": delivery.brief.accepted_at}
+    return row
 
 
 def _ended(message_id: UUID, ledger: Ledger, legal: LegalTime | None, now: datetime) -> list[Ended]:

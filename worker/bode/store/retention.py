@@ -174,7 +174,7 @@ async def _person_goes(connection: AsyncConnection, ids: Sequence[UUID], now: da
 async def _nobody_can_be_found(connection: AsyncConnection, ids: Sequence[UUID]) -> None:
     # A keyed hash of a BSN is personal to whoever has the key.
     await connection.execute(
-        sa.update(tables.message).where(tables.message.c.id.in_(ids)).values(addressee_hash=bytes(32))
+        sa.update(tables.message).where(tables.message.c.id.in_(ids)).values(addressee_hash=bytes(32), email_hash=None)
     )
     await _delete(connection, ids, tables.found_address, tables.failing_address)
 

@@ -1,9 +1,12 @@
-"""What people did that is about no message: kept for ever, and never changed."""
+"""What people did, looked at, or were refused: kept for ever, and never changed."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,16 +15,20 @@ from bode.store import tables
 from bode.store.vault import Vault, VaultError
 
 _SUBJECT = 64
+_act = tables.staff_act.c
+
+REFUSED = "refused"
+"""The outcome of what somebody was not allowed to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class StaffAct:
-    """An act: who did what to which part of Bode, and why."""
+    """An act: who did what to what, and why. The reason of an act about a message is sealed in that message's event."""
 
     at: datetime
     who: str
     act: str
-    """`lane_stopped`, `lane_set`, `queue_retried`, `zgw_retried`, `database_restored`, `key_rotated` ..."""
+    """`lane_stopped`, `lane_set`, `queue_retried`, `zgw_retried`, `database_restored`, `key_rotated`, `login` ..."""
     subject: str
     """What it was done to: a lane, a sender and an entry of its queue, the id of a decision or a key, or `database`."""
     reason: str | None = None
@@ -29,6 +36,11 @@ class StaffAct:
     detail: str | None = None
     """Old and new values, where it changed some."""
     sealed: bytes | None = None
+    organisation: str | None = None
+    message_id: UUID | None = None
+    outcome: str | None = None
+    """None: it was done."""
+    id: int = 0
 
 
 def under_seal(act: StaffAct, vault: Vault) -> StaffAct:
@@ -52,26 +64,82 @@ def _bound(act: StaffAct) -> str:
     return f"staff act {act.act} {act.subject}"
 
 
-async def record_act(connection: AsyncConnection, act: StaffAct) -> None:
-    """Write an act down, in the transaction of the act itself: there is none without it."""
-    row = {
-        "at": act.at,
-        "who": act.who[:_SUBJECT],
-        "act": act.act,
-        "subject": act.subject[:_SUBJECT],
-        "reason": act.reason,
-        "detail": act.detail,
-        "sealed": act.sealed,
-    }
-    await connection.execute(sa.insert(tables.staff_act), [row])
+async def record_act(connection: AsyncConnection, *acts: StaffAct) -> None:
+    """Write acts down, in the transaction of the acts themselves: there is none without it."""
+    rows = [
+        {
+            "at": act.at,
+            "who": act.who[:_SUBJECT],
+            "act": act.act,
+            "subject": act.subject[:_SUBJECT],
+            "reason": act.reason,
+            "detail": act.detail,
+            "sealed": act.sealed,
+            "organisation": act.organisation,
+            "message_id": act.message_id,
+            "outcome": act.outcome,
+        }
+        for act in acts
+    ]
+    if rows:
+        await connection.execute(sa.insert(tables.staff_act), rows)
 
 
-async def read_acts(connection: AsyncConnection, *, most: int) -> list[StaffAct]:
-    """Read the latest acts, newest first."""
-    column = tables.staff_act.c
-    rows = await connection.execute(
-        sa.select(column.at, column.who, column.act, column.subject, column.reason, column.detail, column.sealed)
-        .order_by(column.id.desc())
-        .limit(most)
+@dataclass(frozen=True, slots=True)
+class ActFilter:
+    """Which acts are asked for; nothing is no limit."""
+
+    who: str | None = None
+    act: str | None = None
+    outcome: str | None = None
+    message_id: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    organisations: Collection[str] | None = None
+    """Acts about messages of these, and those about no message; None: all."""
+
+
+async def read_acts(
+    connection: AsyncConnection, *, most: int, chosen: ActFilter | None = None, before: int | None = None
+) -> list[StaffAct]:
+    """Read acts, newest first; `before` is the id of the last one already seen."""
+    wanted = _wanted(chosen or ActFilter())
+    if before is not None:
+        wanted.append(_act.id < before)
+    rows = await connection.execute(sa.select(tables.staff_act).where(*wanted).order_by(_act.id.desc()).limit(most))
+    return [_read(row) for row in rows]
+
+
+def _wanted(chosen: ActFilter) -> list[sa.ColumnElement[bool]]:
+    wanted: list[sa.ColumnElement[bool]] = []
+    if chosen.who is not None:
+        wanted.append(_act.who == chosen.who)
+    if chosen.act is not None:
+        wanted.append(_act.act.startswith(chosen.act, autoescape=True))
+    if chosen.outcome is not None:
+        wanted.append(_act.outcome == chosen.outcome)
+    if chosen.message_id is not None:
+        wanted.append(_act.message_id == chosen.message_id)
+    if chosen.since is not None:
+        wanted.append(_act.at >= chosen.since)
+    if chosen.until is not None:
+        wanted.append(_act.at < chosen.until)
+    if chosen.organisations is not None:
+        wanted.append(_act.organisation.is_(None) | _act.organisation.in_(set(chosen.organisations)))
+    return wanted
+
+
+def _read(row: sa.Row[*tuple[Any, ...]]) -> StaffAct:
+    return StaffAct(
+        row.at,
+        row.who,
+        row.act,
+        row.subject,
+        row.reason,
+        row.detail,
+        row.sealed,
+        row.organisation,
+        row.message_id,
+        row.outcome,
+        row.id,
     )
-    return [StaffAct(row.at, row.who, row.act, row.subject, row.reason, row.detail, row.sealed) for row in rows]

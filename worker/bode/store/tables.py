@@ -67,10 +67,17 @@ message = sa.Table(
     _column("concerns", sa.Uuid, nullable=True, index=True),
     _column("addressee_hash", sa.LargeBinary(32), index=True),
     _column("lookup_generation", sa.SmallInteger, server_default="1"),  # of the secret that the hash was made with
+    _column("email_hash", sa.LargeBinary(32), nullable=True),
     _column("accepted_at", UtcDateTime),
     _column("publish_at", UtcDateTime, nullable=True),
     sa.UniqueConstraint("organisation", "reference"),
     sa.Index("ix_message_search", "organisation", "accepted_at", "id"),
+)
+sa.Index(
+    "ix_message_email_hash",
+    message.c.email_hash,
+    postgresql_where=message.c.email_hash.is_not(None),
+    sqlite_where=message.c.email_hash.is_not(None),
 )
 
 content = sa.Table(
@@ -105,6 +112,7 @@ found_address = sa.Table(
     metadata,
     _column("message_id", sa.Uuid, primary_key=True),
     _column("sealed", sa.LargeBinary),
+    _column("email_hash", sa.LargeBinary(32), nullable=True, index=True),
     _column("found_at", UtcDateTime),
 )
 
@@ -168,8 +176,28 @@ delivery = sa.Table(
         postgresql_where=sa.text("stage <> 'nothing' AND done_at IS NOT NULL"),
         sqlite_where=sa.text("stage <> 'nothing' AND done_at IS NOT NULL"),
     ),
+    # What people search by; derived from the document, and empty in rows of before these columns until they move.
+    _column("accepted_at", UtcDateTime, nullable=True),
+    _column("box", sa.String(32), nullable=True),
+    _column("bounce", sa.String(8), nullable=True),
+    _column("letter", sa.String(12), nullable=True),
+    _column("letter_at", UtcDateTime, nullable=True),
     sa.Index("ix_delivery_open", "state", "notice_deadline_at", postgresql_where=sa.text("state <> 'done'")),
 )
+sa.Index("ix_delivery_accepted", delivery.c.organisation, delivery.c.accepted_at, delivery.c.message_id)
+sa.Index("ix_delivery_box", delivery.c.organisation, delivery.c.box, delivery.c.accepted_at)
+for _name, _columns in {
+    "bounce": (delivery.c.bounce, delivery.c.accepted_at),
+    "letter": (delivery.c.letter, delivery.c.accepted_at),
+    "letter_at": (delivery.c.letter_at,),
+}.items():
+    sa.Index(
+        f"ix_delivery_{_name}",
+        delivery.c.organisation,
+        *_columns,
+        postgresql_where=delivery.c[_name].is_not(None),
+        sqlite_where=delivery.c[_name].is_not(None),
+    )
 
 step = sa.Table(
     "step",
@@ -351,8 +379,8 @@ lane = sa.Table(
     _column("allowance_at", UtcDateTime, nullable=True),
 )
 
-# What people did that is about no message, as stopping a lane; about a message it is an event staff.action. Triggers
-# keep it as it is.
+# What people did, looked at, or were refused. An act about a message is an event staff.action of that message besides,
+# where its reason is sealed. Triggers keep it as it is.
 staff_act = sa.Table(
     "staff_act",
     metadata,
@@ -364,7 +392,71 @@ staff_act = sa.Table(
     _column("reason", sa.String(200), nullable=True),  # in the clear: of acts before reasons were sealed
     _column("detail", sa.Text, nullable=True),
     _column("sealed", sa.LargeBinary, nullable=True),
+    _column("organisation", sa.String(20), nullable=True),
+    _column("message_id", sa.Uuid, nullable=True, index=True),
+    _column("outcome", sa.String(8), nullable=True),
     sqlite_autoincrement=True,
+)
+
+# ---- the console: who is logged in, and acts on many messages --------------------------------------------------------
+
+console_session = sa.Table(
+    "console_session",
+    metadata,
+    # Of the secret in the cookie: who reads the database can log in as nobody.
+    _column("hash", sa.LargeBinary(32), primary_key=True),
+    _column("who", sa.String(64)),
+    _column("name", sa.String(80)),
+    _column("role", sa.String(12)),
+    _column("organisations", sa.Text),
+    _column("made_at", UtcDateTime),
+    _column("seen_at", UtcDateTime),
+    _column("opened", sa.Text),
+    _column("sought", sa.LargeBinary(32), nullable=True),
+    sa.Index("ix_console_session_seen_at", "seen_at"),
+)
+
+console_login = sa.Table(
+    "console_login",
+    metadata,
+    _column("hash", sa.LargeBinary(32), primary_key=True),
+    _column("state", sa.String(64)),
+    _column("nonce", sa.String(64)),
+    _column("verifier", sa.String(128)),
+    _column("back_to", sa.String(500)),
+    _column("made_at", UtcDateTime),
+)
+
+staff_job = sa.Table(
+    "staff_job",
+    metadata,
+    _column("id", sa.Uuid, primary_key=True),
+    _column("act", sa.String(24)),
+    _column("who", sa.String(64)),
+    _column("organisations", sa.Text),
+    _column("chosen", sa.Text),
+    _column("sealed", sa.LargeBinary, nullable=True),
+    _column("state", sa.String(10)),
+    _column("total", sa.Integer),
+    _column("fit", sa.Integer),
+    _column("made_at", UtcDateTime),
+    _column("confirmed_by", sa.String(64), nullable=True),
+    _column("confirmed_at", UtcDateTime, nullable=True),
+    _column("ended_at", UtcDateTime, nullable=True),
+    sa.CheckConstraint("state IN ('counting', 'waiting', 'running', 'done', 'stopped')", name="state"),
+    sa.Index("ix_staff_job_state", "state", "made_at"),
+)
+
+staff_job_row = sa.Table(
+    "staff_job_row",
+    metadata,
+    _column("job_id", sa.Uuid, primary_key=True),
+    _column("number", sa.Integer, primary_key=True, autoincrement=False),
+    _column("message_id", sa.Uuid),
+    _column("state", sa.String(8)),
+    _column("note", sa.String(40), nullable=True),
+    sa.CheckConstraint("state IN ('new', 'fit', 'unfit', 'done', 'skipped')", name="state"),
+    sa.Index("ix_staff_job_row_state", "job_id", "state", "number"),
 )
 
 # ---- what is known of mail: failing addresses, and whether a provider or a sender has a problem of its own ----------

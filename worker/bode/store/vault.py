@@ -179,6 +179,10 @@ class Vault:
         named = f"{kind}:{value}".encode()
         return tuple(digest(secret, named, "sha256") for secret in self._secrets[Purpose.LOOKUP].values())
 
+    def email_hash(self, email: str) -> bytes:
+        """Give the keyed hash of an e-mail address, written as it may be."""
+        return self.email_hashes(email)[0]
+
     def email_hashes(self, email: str) -> tuple[bytes, ...]:
         """Give every hash that may be stored for an e-mail address, written as it may be; the newest first."""
         return self.lookup_hashes("email", email.strip().lower())

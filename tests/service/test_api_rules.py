@@ -18,6 +18,15 @@ from api_server import Server
 
 RULES = "https://static.developer.overheid.nl/adr/2.1/ruleset.yaml"
 SPECTRAL = "@stoplight/spectral-cli@6.16.3"
+LINES = """
+import json
+import schemathesis
+
+@schemathesis.serializer("application/x-ndjson", "application/jsonl")
+def lines(ctx, value):
+    return (value if isinstance(value, str) else json.dumps(value)).encode("utf-8", "surrogatepass")
+"""
+"""How schemathesis is to send JSON Lines."""
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +124,19 @@ def test_no_request_that_can_be_made_up_has_a_5xx_or_an_answer_that_is_not_descr
         "not_a_server_error,status_code_conformance,content_type_conformance,"
         "response_headers_conformance,response_schema_conformance,ignored_auth"
     )
+    (tmp_path / "lines.py").write_text(LINES)
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "run", "openapi.json", "--url", f"{server.url}/v1"),
         *("-H", "Authorization: Bearer samen", "--max-time", str(seconds), "--checks", checks),
         *("--phases", "examples,coverage,fuzzing,stateful", "--continue-on-failure", "--no-color"),
     ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=seconds + 600)
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=os.environ | {"SCHEMATHESIS_HOOKS": "lines", "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds + 600,
+    )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

@@ -415,8 +415,16 @@ def test_every_route_of_the_api_names_a_scope_and_has_the_guard(server):
 async def test_a_route_without_a_scope_lets_nobody_through(server):
     from types import SimpleNamespace
 
+    stranger = SimpleNamespace(headers={}, state={}, scope={"method": "GET"})
     with pytest.raises(TypeError):
-        await server._app.doors.guard(SimpleNamespace(headers={}, state={}), SimpleNamespace(opt={}))
+        await server._app.doors.guard(stranger, SimpleNamespace(opt={}))
+
+
+def test_anybody_may_ask_which_methods_there_are(server):
+    with server.client(None) as anyone:
+        answer = anyone.options("/v1/berichten")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert "POST" in answer.headers["Allow"]
 
 
 def test_a_missing_scope_is_logged_by_the_application(server):

@@ -22,7 +22,7 @@ from urllib.parse import unquote_to_bytes
 import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from litestar import Request
+from litestar import HttpMethod, Request
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
@@ -135,6 +135,8 @@ class Doorkeeper:
 
         Raises 401, 403, 429, and 503 where the keys of the authorisation server cannot be had.
         """
+        if connection.scope["method"] == HttpMethod.OPTIONS:
+            return  # which methods there are, and nothing else: the framework answers it
         needed = handler.opt.get("scope")
         if not isinstance(needed, Scope):
             raise TypeError("a route without a scope")

@@ -95,13 +95,13 @@ async def test_a_token_that_was_revoked_is_replaced_at_once(
 ) -> None:
     relay.logins = offered
     endpoint.gives("revoked", TOKEN)
-    assert isinstance(await one(relay, **trust), Placed)
+    assert isinstance(await one(relay, None, **trust), Placed)
     assert len(methods(relay)) == len(endpoint.asked) == 2
 
 
 async def answered(relay: MockMailServer, trust: dict[str, object]) -> Answer:
     with structlog.testing.capture_logs() as logs:
-        answer = await one(relay, **trust)
+        answer = await one(relay, None, **trust)
     assert "geheim" not in repr(logs) + repr(answer)
     return answer
 
@@ -118,7 +118,7 @@ async def test_tokens_that_are_never_taken_are_our_configuration(
     ("gives", "expected"),
     [
         ((401, {"error": "invalid_client"}), Refused("auth:token_refused:invalid_client", RefusalKind.CONFIGURATION)),
-        ((503, {}), Unavailable("auth:token_refused:503")),
+        ((503, {"error": ""}), Unavailable("auth:token_refused:503")),
         ((400, {"error": "temporarily_unavailable"}), Unavailable("auth:token_refused:temporarily_unavailable")),
         ((200, {"access_token": "a b"}), Unavailable("auth:token_answer_not_understood")),
     ],

@@ -134,7 +134,7 @@ class Installation:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "bode_ops", "run", "--config", str(self.config), stdout=log, stderr=log
             )
-        await self.until(lambda: self.get("/readyz"))
+        await self.until(lambda: self.get("/readyz"), 300)
 
     async def kill(self) -> None:
         if self.process is not None and self.process.returncode is None:

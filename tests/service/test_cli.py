@@ -187,34 +187,11 @@ def _tomorrow() -> str:
 
 COMMANDS = [
     *("run", "enqueue", "status", "cancel", "retry", "letter", "stop-letter", "handled", "demo"),
-    *(
-        "lane",
-        "lane list",
-        "lane stop",
-        "lane start",
-        "lane show",
-        "lane set",
-        "lane reset",
-        "lane acts",
-        "queue",
-        "queue key",
-        "queue seal",
-        "queue list",
-        "queue poison",
-        "queue poison list",
-        "queue poison show",
-        "queue poison retry",
-        "queue poison drop",
-        "zgw",
-        "zgw list",
-        "zgw retry",
-        "zgw seen",
-        "zgw reconcile",
-        "policy",
-        "policy show",
-        "config",
-        "config check",
-    ),
+    *("lane", "lane list", "lane stop", "lane start", "lane show", "lane set", "lane reset", "lane acts"),
+    *("queue", "queue key", "queue seal", "queue list"),
+    *("queue poison", "queue poison list", "queue poison show", "queue poison retry", "queue poison drop"),
+    *("zgw", "zgw list", "zgw retry", "zgw seen", "zgw reconcile"),
+    *("policy", "policy show", "config", "config check", "config show", "doctor", "db restored"),
     *("mock", "mock mijnoverheid", "mock ebms", "mock mijndomein", "mock bedrijven", "mock profielservice"),
     *("mock smtp", "mock print"),
     *("db", "db upgrade", "keys", "keys init", "keys api"),
@@ -757,6 +734,19 @@ def test_keys_for_others(bode, run):
 def test_the_database_is_upgraded_again_without_harm(bode):
     told = bode("db", "upgrade")
     assert (told.code, told.out) == (0, "schema is current\n")
+
+
+def test_what_an_upgrade_of_sqlite_would_do_cannot_be_told(bode):
+    told = bode("db", "upgrade", "--dry-run")
+    assert told.code == 2
+    assert "upgrade the copy" in told.err
+
+
+def test_a_restore_is_written_down_and_says_what_is_doubted(bode):
+    told = bode("db", "restored", "--reason", "Schijf stuk", "--by", "j.jansen")
+    assert told.code == 0
+    assert re.search(r"steps that may have been done since: \d+\n$", told.out)
+    assert "database_restored" in bode("lane", "acts").out
 
 
 @pytest.mark.parametrize("command", [["status", "X"], ["lane", "list"], ["run"]], ids=" ".join)

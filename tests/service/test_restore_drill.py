@@ -18,7 +18,7 @@ from installation import LANES, Installation, installed
 from bode.domain.decision import Action
 from bode.store import tables
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 EACH = 6
 

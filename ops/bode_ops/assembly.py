@@ -244,20 +244,13 @@ def build_database(settings: Settings) -> Database:
 def build_checkpoints(settings: EvidenceSettings, database: Database, clock: Clock) -> Checkpoints:
     """Make the part that signs and publishes the log. Only who does so has its key. Raises `KeyFileError`."""
     ring = read_keyring(settings.key_file, settings.origin)
-    attestors: list[Attestor] = []
-    if settings.tsa is not None:
-        connect = _connect("tsa", settings.tsa.url, settings.tsa.settings)
-        attestors.append(TimestampAuthority(settings.tsa.url, _roots(settings.tsa.root), connect=connect))
-    if settings.witness is not None:
-        connect = _connect("witness", settings.witness.url, settings.witness.settings)
-        attestors.append(Witness(settings.witness.url, VerifierKey.parse(settings.witness.key), connect=connect))
     return Checkpoints(
         database,
         clock,
         LogFolder(settings.folder, settings.origin, ring.verifiers),
         ring.signing,
         every_seconds=settings.every_seconds,
-        attestors=attestors,
+        attestors=build_attestors(settings),
     )
 
 
@@ -271,6 +264,18 @@ def _connect(name: str, url: str, settings: Mapping[str, Any]) -> Connect:
         key = "url" if error.key == "base_url" else f"settings.{error.key}"
         raise ConfigError(f"configuration: evidence.{name}.{key} is {error.value!r}: {error.needs}") from error
     return lambda: connection.client(headers={})
+
+
+def build_attestors(settings: EvidenceSettings) -> list[Attestor]:
+    """Make the parts that ask others for their word on checkpoints, and know it again. Raises `KeyFileError`."""
+    attestors: list[Attestor] = []
+    if settings.tsa is not None:
+        connect = _connect("tsa", settings.tsa.url, settings.tsa.settings)
+        attestors.append(TimestampAuthority(settings.tsa.url, _roots(settings.tsa.root), connect=connect))
+    if settings.witness is not None:
+        connect = _connect("witness", settings.witness.url, settings.witness.settings)
+        attestors.append(Witness(settings.witness.url, VerifierKey.parse(settings.witness.key), connect=connect))
+    return attestors
 
 
 def _roots(file: Path) -> list[x509.Certificate]:

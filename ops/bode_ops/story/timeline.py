@@ -734,6 +734,14 @@ def _person_purged(scene: _Scene) -> _Told:
     return _Told("De persoonsgegevens zijn gewist: de bewaartermijn is voorbij", detail)
 
 
+def _correction(scene: _Scene) -> _Told:
+    by = free_text(scene.text("by")) or "Een medewerker"
+    title = f"{by} verbetert gebeurtenis {scene.text('corrects')}: daar staat iets dat niet klopt"
+    return _Told(
+        title, sentences(scene.reason, "De gebeurtenis zelf blijft staan zoals die is vastgelegd."), Kind.PERSON
+    )
+
+
 def _shredded(scene: _Scene) -> _Told:
     if scene.text("term"):
         detail = "De laatste gegevens en de sleutel zijn weg. Het bewijs blijft te controleren."
@@ -786,6 +794,7 @@ _TELLERS: Mapping[str, Callable[[_Scene], _Told]] = {
     "copy.issued": _copy_issued,
     "content.purged": _content_purged,
     "person.purged": _person_purged,
+    "correction": _correction,
     "detail.shredded": _shredded,
     "event.recorded": _recorded,
 }

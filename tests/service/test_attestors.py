@@ -61,8 +61,12 @@ class FakeWitness:
         return httpx.Response(200, text=str(self.key.sign(Note.parse(note).text, at=1_770_000_000)))
 
     def attestor(self, key=None):
-        client = httpx.AsyncClient(transport=httpx.MockTransport(self))
-        return Witness("https://getuige.example/getuige/", (key or self.key).verifier, connect=lambda: client)
+        transport = httpx.MockTransport(self)
+        return Witness(
+            "https://getuige.example/getuige/",
+            (key or self.key).verifier,
+            connect=lambda: httpx.AsyncClient(transport=transport),
+        )
 
 
 async def test_a_witness_signs_what_grew_and_its_word_is_kept_beside_the_checkpoint(app, log, many_events):
@@ -111,10 +115,12 @@ async def test_what_a_witness_does_wrong_is_said_and_not_kept(app, log, many_eve
         return answer
 
     await grow(app, log, many_events, 2)
-    client = httpx.AsyncClient(transport=httpx.MockTransport(handler))
+    transport = httpx.MockTransport(handler)
     key = SigningKey.generate("getuige.example", KeyKind.WITNESS).verifier
     with pytest.raises(AttestationError, match=said):
-        await log.attest(Witness("https://getuige.example", key, connect=lambda: client))
+        await log.attest(
+            Witness("https://getuige.example", key, connect=lambda: httpx.AsyncClient(transport=transport))
+        )
     assert await app.rows(tables.evidence_attestation) == []
 
 
@@ -130,9 +136,9 @@ async def test_signing_goes_on_while_a_witness_and_an_authority_are_away(app, lo
     def hangs(_request):
         raise httpx.ConnectTimeout("weg")
 
-    client = httpx.AsyncClient(transport=httpx.MockTransport(hangs))
+    transport = httpx.MockTransport(hangs)
     key = SigningKey.generate("getuige.example", KeyKind.WITNESS).verifier
-    log._attestors = (Witness("https://getuige.example", key, connect=lambda: client),)
+    log._attestors = (Witness("https://getuige.example", key, connect=lambda: httpx.AsyncClient(transport=transport)),)
     with structlog.testing.capture_logs() as logs:
         running = asyncio.create_task(log.run())
         for number in (1, 2, 3):
@@ -177,8 +183,10 @@ class Authority:
         return httpx.Response(200, content=(self.folder / "reply").read_bytes())
 
     def attestor(self, root=None):
-        client = httpx.AsyncClient(transport=httpx.MockTransport(self))
-        return TimestampAuthority("https://tsa.example", [root or self.root], connect=lambda: client)
+        transport = httpx.MockTransport(self)
+        return TimestampAuthority(
+            "https://tsa.example", [root or self.root], connect=lambda: httpx.AsyncClient(transport=transport)
+        )
 
 
 @pytest.mark.slow
@@ -201,9 +209,13 @@ async def test_a_time_stamp_under_another_root_or_of_another_question_is_not_kep
     attestor = authority.attestor()
     await attestor.attest(old, None, None)
     replayed = httpx.Response(200, content=(authority.folder / "reply").read_bytes())
-    client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: replayed))
+    transport = httpx.MockTransport(lambda _: replayed)
     with pytest.raises(AttestationError, match=r"evidence\.tsa"):
-        await log.attest(TimestampAuthority("https://tsa.example", [authority.root], connect=lambda: client))
+        await log.attest(
+            TimestampAuthority(
+                "https://tsa.example", [authority.root], connect=lambda: httpx.AsyncClient(transport=transport)
+            )
+        )
     assert await app.rows(tables.evidence_attestation) == []
 
 
@@ -218,8 +230,10 @@ async def test_an_answer_without_end_is_read_no_further_than_it_could_be_one(sta
             yield b"x" * 4096
 
     witness = FakeWitness(log._key.verifier)
-    client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(status, content=endless())))
-    attestor = Witness("https://getuige.example", witness.key.verifier, connect=lambda: client)
+    transport = httpx.MockTransport(lambda _: httpx.Response(status, content=endless()))
+    attestor = Witness(
+        "https://getuige.example", witness.key.verifier, connect=lambda: httpx.AsyncClient(transport=transport)
+    )
     await grow(app, log, many_events, 1)
     async with app.database.read() as connection:
         note = (await connection.execute(sa.select(tables.evidence_checkpoint.c.note))).scalar_one().encode()

@@ -286,16 +286,25 @@ class Play:
                 self._pause()
 
     def _lose_steps(self) -> None:
-        """Claim steps as a worker that dies at once does: somebody is to take them over."""
+        """Claim steps as a worker that dies at once does, for the armed process to take over; the other is stopped."""
+        other = self.stage.clean.pid
+        assert other is not None
+        self._amid_work()
         end_at = time.monotonic() + 4
-        while time.monotonic() < end_at:
-            self.stage.ask(
-                "UPDATE step SET state = 'leased', fence = fence + 1, owner = 'dead', lease_until = now(),"
-                " called_at = (SELECT max(updated_at) FROM delivery) WHERE id IN"
-                " (SELECT id FROM step WHERE state = 'ready' ORDER BY id LIMIT 2 FOR UPDATE SKIP LOCKED) RETURNING id"
-            )
-            self.result.open_connections += 2
-            time.sleep(0.15)
+        os.kill(other, signal.SIGSTOP)
+        self.result.open_connections += CONNECTIONS
+        try:
+            while time.monotonic() < end_at and self._suffers_alive():
+                self.stage.ask(
+                    "UPDATE step SET state = 'leased', fence = fence + 1, owner = 'dead', lease_until = now(),"
+                    " called_at = (SELECT max(updated_at) FROM delivery) WHERE id IN"
+                    " (SELECT id FROM step WHERE state = 'ready' ORDER BY id LIMIT 2 FOR UPDATE SKIP LOCKED)"
+                    " RETURNING id"
+                )
+                self.result.open_connections += 2
+                time.sleep(0.15)
+        finally:
+            os.kill(other, signal.SIGCONT)
 
     def _amid_work(self) -> None:
         wait_for(lambda: len(self.accepted) > len(self.bodies) // 4, 30, "the first messages")

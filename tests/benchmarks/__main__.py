@@ -74,7 +74,8 @@ WORK: dict[str, Callable[[Stage, argparse.Namespace], Awaitable[Measured]]] = {
 ALWAYS = [name for name in WORK if name not in {"large-log", "morning"}]
 
 
-async def measure(stage: Stage, args: argparse.Namespace) -> Measured:
+async def measure(stage: Stage, args: argparse.Namespace, told: dict[str, Any]) -> Measured:
+    """Measure what is asked, and write down each as it is there: a failure after it leaves it as it is."""
     structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=Path(os.devnull).open("w")))  # noqa: SIM115
     rows: list[Row] = []
     parts: dict[str, Any] = {}
@@ -83,8 +84,16 @@ async def measure(stage: Stage, args: argparse.Namespace) -> Measured:
         measured, more = await WORK[name](stage, args)
         rows += measured
         parts |= more
+        _write(args.json, measured, {"machine": told if measured else None, **more})
         sys.stderr.write(f"{name}: {time.perf_counter() - started:.0f} s\n")
     return rows, parts
+
+
+def _write(file: Path, rows: list[Row], parts: dict[str, Any]) -> None:
+    document = report.merged(report.read(file), rows, parts)
+    document["sizing"] = report.sizing(document)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
 
 
 def machine(stage: Stage, runs: int) -> dict[str, Any]:
@@ -117,11 +126,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bode-bench-") as name, Stage(Path(name)) as stage:
         told = machine(stage, args.runs)
-        rows, parts = asyncio.run(measure(stage, args))
-    document = report.merged(report.read(args.json), rows, {"machine": told if rows else None, **parts})
-    document["sizing"] = report.sizing(document)
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+        rows, parts = asyncio.run(measure(stage, args, told))
     if rows:
         sys.stdout.write(report.table(rows))
     for part, values in parts.items():

@@ -1,14 +1,14 @@
 """What goes when: since when a message is finished, what is still there of it, and what a result of a box is about.
 
-Revision ID: 0041
-Revises: 0040
+Revision ID: 0012
+Revises: 0011
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0041"
-down_revision = "0040"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 

@@ -1,14 +1,14 @@
 """Keys that change: secrets that outlive them, and on each row the key it is sealed under.
 
-Revision ID: 0040
-Revises: 0009
+Revision ID: 0011
+Revises: 0010
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0040"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

@@ -1,14 +1,14 @@
 """Decisions in a zaaksysteem's registers (ZGW), to be sent and written back.
 
-Revision ID: 0051
-Revises: 0050
+Revision ID: 0014
+Revises: 0013
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0051"
-down_revision = "0050"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 

@@ -1,14 +1,14 @@
 """What is changed of lanes while they run, what is left of their rate, and acts with a sealed reason.
 
-Revision ID: 0050
-Revises: 0009
+Revision ID: 0013
+Revises: 0012
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0050"
-down_revision = "0009"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 

@@ -1,14 +1,14 @@
 """The console: sessions, acts on many messages, what messages are searched by, and what was done to which message.
 
-Revision ID: 0020
-Revises: 0009
+Revision ID: 0015
+Revises: 0014
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0020"
-down_revision = "0009"
+revision = "0015"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 

@@ -101,7 +101,7 @@ class Jobs:
                 "who": by.who[:64],
                 "organisations": " ".join(sorted(organisations)),
                 "chosen": chosen,
-                "sealed": self._parts.vault.seal_inbound(_purpose(job_id), by.reason.encode()),
+                "sealed": self._parts.vault.seal_staff(_purpose(job_id), by.reason.encode()),
                 "state": "counting",
                 "total": len(wanted),
                 "fit": 0,
@@ -252,7 +252,7 @@ class Jobs:
                     .values(state="done", ended_at=parts.clock.now(), sealed=None)
                 )
                 return 1
-            by = By(job.who, parts.vault.open_inbound(_purpose(job_id), job.sealed).decode())
+            by = By(job.who, parts.vault.open_staff(_purpose(job_id), job.sealed).decode())
             ledgers = await lock(connection, [row.message_id for row in rows], parts.vault)
             for row in rows:
                 state, note = "skipped", "not_possible"

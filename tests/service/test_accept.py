@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from bode.domain.parts import DeliveryState
 from bode.domain.parts import PlacementState as P
+from bode.intake.accept import Caller, Route
 from bode.intake.faults import Conflict, Refused
 from bode.store import messages, record, tables
 
@@ -260,3 +261,27 @@ async def test_the_status_of_many_messages_is_read_by_id(app):
         loaded = await messages.load(connection, [*ids, UUID(int=0)], app.vault, with_documents=False)
     assert set(loaded) == set(ids)
     assert msgspec.json.encode(loaded[ids[0]])
+
+
+@pytest.mark.law("L12")
+async def test_another_message_under_a_reference_in_use_is_refused_and_that_is_kept_with_the_first(app, body):
+    accepted = await app.accept(body(kenmerk="K-1"))
+    before, delivery = await app.events(accepted.id), await app.delivery(accepted.id)
+    for subject in ("Een ander besluit", "Een ander besluit", "Weer een ander"):
+        with pytest.raises(Conflict):
+            await app.accept(body(kenmerk="K-1", onderwerp=subject))
+    rejected = await app.named(accepted.id, "SubmissionRejection")
+    assert len(rejected) == 2, "each body once"
+    assert all(len(bytes.fromhex(event.detail["body_sha256"])) == 32 for event in rejected)
+    assert {tuple(event.detail["codes"]) for event in rejected} == {("kenmerk_in_gebruik",)}
+    assert b"ander besluit" not in b"".join(event.envelope for event in rejected)
+    assert (await app.events(accepted.id))[: len(before)] == before
+    assert await app.delivery(accepted.id) == delivery
+
+
+async def test_a_sender_that_goes_on_and_on_does_not_fill_the_log(app, body):
+    accepted = await app.accept(body(kenmerk="K-1"))
+    rows = [msgspec.json.encode(body(kenmerk="K-1", onderwerp=f"Besluit {number}")) for number in range(30)]
+    answers = await app.intake.accept_many(rows, route=Route.HTTP, caller=Caller("zaak"))
+    assert all(isinstance(answer, Conflict) for answer in answers)
+    assert len(await app.named(accepted.id, "SubmissionRejection")) == 20

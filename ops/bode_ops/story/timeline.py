@@ -733,6 +733,12 @@ def _copy_issued(scene: _Scene) -> _Told:
     )
 
 
+def _rejected(scene: _Scene) -> _Told:
+    del scene
+    detail = "De afzender kreeg die fout terug. Aan dit bericht verandert niets."
+    return _Told("Een ander bericht met hetzelfde kenmerk is geweigerd", detail)
+
+
 def _correction(scene: _Scene) -> _Told:
     by = free_text(scene.text("by")) or "Een medewerker"
     title = f"{by} verbetert gebeurtenis {scene.text('corrects')}: daar staat iets dat niet klopt"
@@ -772,6 +778,7 @@ def _recorded(scene: _Scene) -> _Told:
 
 _TELLERS: Mapping[str, Callable[[_Scene], _Told]] = {
     "SubmissionAcceptance": _accepted,
+    "SubmissionRejection": _rejected,
     "preference.snapshot": _preferences,
     "profile.unavailable": _profile_unavailable,
     "profile.refused": _profile_refused,

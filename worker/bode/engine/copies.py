@@ -38,7 +38,16 @@ class Audience(StrEnum):
     """Everything."""
 
 
-_INTERNAL = frozenset({"event.recorded", "attention.asked", "staff.action", "placement.pending", "copy.issued"})
+_INTERNAL = frozenset(
+    {
+        "event.recorded",
+        "attention.asked",
+        "staff.action",
+        "placement.pending",
+        "copy.issued",
+        "SubmissionRejection",
+    }
+)
 """What an addressee's extract leaves closed: how the sender works, not what was sent, noticed or came back."""
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 
 from bode.clock import Clock
 from bode.domain import events as ev
-from bode.domain.decision import Fact
+from bode.domain.decision import Detail, Fact
 from bode.domain.message import Message
 from bode.domain.parts import Brief, Delivery, DeliveryState
 from bode.domain.policy import Policy
@@ -30,7 +30,7 @@ from bode.intake import documents
 from bode.intake.documents import DocumentLimits
 from bode.intake.faults import Conflict, Fault, Refused
 from bode.intake.fetching import Fetcher
-from bode.store import mail_health, messages
+from bode.store import events, mail_health, messages
 from bode.store.database import Database
 from bode.store.mail_health import Failing
 from bode.store.record import Ledger, Ring, lock, write
@@ -38,6 +38,9 @@ from bode.store.vault import MessageKey, Vault
 from bode.tracing import Span, Trace
 
 log = structlog.get_logger()
+
+_REJECTED, _MOST_REJECTED = "SubmissionRejection", 20
+"""The event of a message that was refused because of another, and how many of them that one keeps."""
 
 ACCEPTED = Counter(
     "bode_intake_accepted_total", "Messages accepted, by route; a repeat counts as known.", ["route", "known"]
@@ -176,6 +179,7 @@ class Intake:
         except Refused as refused:
             _count(refused, route)
             log.info("intake.refused", route=route, caller=caller.name, codes=[fault.code for fault in refused.faults])
+            await self._keep_refusal(refused)
             raise
         _count(accepted, route)
         return accepted
@@ -197,6 +201,8 @@ class Intake:
         if refused:
             codes = sorted({fault.code for item in refused for fault in item.faults})
             log.info("intake.rows_refused", route=route, caller=caller.name, rows=len(refused), codes=codes)
+            for answer in refused:
+                await self._keep_refusal(answer)
         return answers
 
     async def _accept_together(self, asked: Sequence[_Asked], caller: Caller) -> list[Accepted | Refused]:
@@ -288,7 +294,9 @@ class Intake:
             faults.append(Fault("#/betreft", "betreft_onbekend", text))
         if found is not None:
             conflict = _in_use(found, body_hash)
-            raise Refused([*faults, conflict]) if faults else Conflict([conflict])
+            if faults:
+                raise Refused([*faults, conflict])
+            raise Conflict([conflict], about=found.id, body_hash=body_hash)
         if not faults and asked.fetches:
             # The others' documents are asked for only where all the rest is right.
             body, faults = await self._fetcher.fetched(body)
@@ -371,6 +379,28 @@ class Intake:
                 failing[item.id] = still
         return failing
 
+    async def _keep_refusal(self, refused: Refused) -> None:
+        """Write down, with the message that is there, that another one under its reference was refused (L12).
+
+        Each body once, and no more than a few: a sender that goes on and on does not fill the log.
+        """
+        if not isinstance(refused, Conflict) or refused.about is None:
+            return
+        now = self._clock.now()
+        async with self._database.write() as connection:
+            ledgers = await lock(connection, [refused.about], self._vault)
+            kept = [
+                event.detail.get("body_sha256")
+                for event in await events.of_message(connection, refused.about)
+                if event.name == _REJECTED
+            ]
+            hashed = refused.body_hash.hex()
+            if refused.about not in ledgers or hashed in kept or len(kept) >= _MOST_REJECTED:
+                return
+            detail: Detail = {"body_sha256": hashed, "codes": sorted({fault.code for fault in refused.faults})}
+            ledgers[refused.about].facts.append(Fact(_REJECTED, ("L12",), at=now, detail=detail))
+            await write(connection, ledgers, policy=self._policy, vault=self._vault, now=now)
+
     async def cancel(self, message_id: UUID, *, by: str, reason: str) -> None:
         """Call a message back that was not handed to any channel yet (law L9). Raises `Conflict` when it was."""
         now = self._clock.now()
@@ -399,7 +429,7 @@ def _count(answer: Accepted | Refused, route: Route) -> None:
 
 def _again(found: messages.Known, body_hash: bytes) -> Accepted:
     if found.body_hash != body_hash:
-        raise Conflict([_in_use(found, body_hash)])
+        raise Conflict([_in_use(found, body_hash)], about=found.id, body_hash=body_hash)
     return Accepted(found.id, found.organisation, found.reference, found.accepted_at, known=True)
 
 

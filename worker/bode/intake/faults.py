@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +46,9 @@ class Conflict(Refused):
 
     status = 409
     title = "Dit botst met wat er al is"
+
+    def __init__(self, faults: Sequence[Fault], *, about: UUID | None = None, body_hash: bytes = b"") -> None:
+        """Keep the faults, the message that is there already, and the hash of what was refused because of it."""
+        super().__init__(faults)
+        self.about = about
+        self.body_hash = body_hash

@@ -115,6 +115,7 @@ async def test_an_outage_of_the_relay_is_told_in_order_and_ends(bode, prometheus
     await bode.hand_in(body() for _ in range(3))
     await bode.hand_in([body(channels=(), email=None), body(email="unknown.piet@post.example.nl")])
     await bode.until(lambda: prometheus.ask('bode_step_outcomes_total{outcome="NoticeSent"} >= 3'))
+    await bode.until(lambda: prometheus.ask("bode_bounces_total >= 1"))
     await bode.relay_ends()
     await bode.hand_in(body() for _ in range(5))
     with pytest.raises(AssertionError):

@@ -113,8 +113,9 @@ async def test_an_outage_of_the_relay_is_told_in_order_and_ends(bode, prometheus
 
     await bode.until(lambda: prometheus.ask("up == 1"))
     await bode.hand_in(body() for _ in range(3))
-    await bode.hand_in([body(channels=(), email=None), body(email="weg.piet@post.example.nl")])
+    await bode.hand_in([body(channels=(), email=None), body(email="unknown.piet@post.example.nl")])
     await bode.until(lambda: prometheus.ask('bode_step_outcomes_total{outcome="NoticeSent"} >= 3'))
+    await bode.until(lambda: prometheus.ask("bode_bounces_total >= 1"))
     await bode.relay_ends()
     await bode.hand_in(body() for _ in range(5))
     with pytest.raises(AssertionError):
@@ -127,13 +128,11 @@ async def test_an_outage_of_the_relay_is_told_in_order_and_ends(bode, prometheus
     await bode.until(lambda: watch({"BodeNoticesCloseToDeadline"}), 240)
 
     # What every panel asks is data while things go wrong; the exceptions are named, with why.
-    empty = {}
-    for dashboard in DASHBOARDS:
-        for query in queries(dashboard):
-            if not await prometheus.ask(query):
-                empty[query] = dashboard.stem
-    unexplained = {query for query in empty if not any(metric in query for metric in QUIET)}
-    assert not unexplained
+    asked = {query for dashboard in DASHBOARDS for query in queries(dashboard)}
+    for query in asked:
+        if not any(metric in query for metric in QUIET):
+            # A gauge of steps has no series in the moment in which a worker has them all: a look or two later it has.
+            await bode.until(lambda query=query: prometheus.ask(query), 10)
 
     # The relay is back: the notices go out within their 48 hours, and it is quiet again.
     await bode.relay_begins()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -61,8 +61,9 @@ def _is_in(table: Any, path: Sequence[str]) -> bool:
     for key in path:
         if isinstance(table, Mapping):
             table = cast("Mapping[str, Any]", table).get(key)
-        elif isinstance(table, Sequence) and key.isdecimal() and int(key) < len(table):
-            table = table[int(key)]
+        elif isinstance(table, Sequence) and key.isdecimal():
+            items = list(cast("Iterable[Any]", table))
+            table = items[int(key)] if int(key) < len(items) else None
         else:
             return False
         if table is None:
@@ -74,8 +75,8 @@ def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
     if isinstance(value, dict) and value:
         for key, item in cast("dict[str, Any]", value).items():
             yield from _leaves(item, (*path, key))
-    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        for number, item in enumerate(value):
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in cast("Sequence[Any]", value)):
+        for number, item in enumerate(cast("Sequence[Any]", value)):
             yield from _leaves(item, (*path, str(number)))
     else:
         yield path, value

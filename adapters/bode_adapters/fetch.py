@@ -9,6 +9,7 @@ import re
 import ssl
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 import httpx
@@ -118,9 +119,9 @@ class Fetcher:
 async def _whole(answer: httpx.Response, most_bytes: int) -> Fetched:
     if httpx.codes.is_redirect(answer.status_code):
         raise FetchError("redirected")
-    if answer.status_code != httpx.codes.OK:
+    if answer.status_code != HTTPStatus.OK:
         temporary = (
-            httpx.codes.is_server_error(answer.status_code) or answer.status_code == httpx.codes.TOO_MANY_REQUESTS
+            httpx.codes.is_server_error(answer.status_code) or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS
         )
         raise FetchError(f"status_{answer.status_code}", temporary=temporary)
     if answer.headers.get("Content-Encoding", "identity").lower() != "identity":

@@ -315,11 +315,11 @@ async def _rehash_addresses(database: Database, vault: Vault) -> int:
         async with database.write() as connection:
             opened = await _addressees(connection, [row.message_id], vault)
             email = opened[row.message_id].notice.email if row.message_id in opened else None
-            hashes = vault.email_hashes(email) if email is not None else ()
-            if hashes and bytes(row.address_hash) == hashes[0]:
+            hashes = vault.email_hashes(email) if email is not None else (b"",)
+            if bytes(row.address_hash) == hashes[0]:
                 continue
             mine = (failing.organisation == row.organisation) & (failing.address_hash == row.address_hash)
-            known = (failing.organisation == row.organisation) & (failing.address_hash == (hashes or (b"",))[0])
+            known = (failing.organisation == row.organisation) & (failing.address_hash == hashes[0])
             there = (await connection.execute(sa.select(sa.exists().where(known)))).scalar_one()
             if bytes(row.address_hash) in hashes and not there:
                 await connection.execute(sa.update(tables.failing_address).where(mine).values(address_hash=hashes[0]))

@@ -96,12 +96,13 @@ def _write(file: Path, rows: list[Row], parts: dict[str, Any]) -> None:
     file.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
 
 
-def machine(stage: Stage, runs: int) -> dict[str, Any]:
-    """Tell where and on what it was measured."""
+def machine(stage: Stage, runs: int, count: int | None) -> dict[str, Any]:
+    """Tell where and on what it was measured, and whether it was but a trial."""
+    trial = f"; a trial: with {count} messages a measurement the numbers say little" if count is not None else ""
     model = [line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
     server = stage.server()
     return {
-        "measured": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {runs} runs",
+        "measured": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {runs} runs{trial}",
         "cores": os.cpu_count(),
         "processor": model[0] if model else platform.machine(),
         "load before it began (1, 5, 15 minutes)": ", ".join(f"{load:.1f}" for load in os.getloadavg()),
@@ -125,7 +126,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=report.JSON)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bode-bench-") as name, Stage(Path(name)) as stage:
-        told = machine(stage, args.runs)
+        told = machine(stage, args.runs, args.count)
         rows, parts = asyncio.run(measure(stage, args, told))
     if rows:
         sys.stdout.write(report.table(rows))

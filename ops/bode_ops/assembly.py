@@ -229,19 +229,24 @@ def build_database(settings: Settings) -> Database:
 def build_checkpoints(settings: EvidenceSettings, database: Database, clock: Clock) -> Checkpoints:
     """Make the part that signs and publishes the log. Only who does so has its key. Raises `KeyFileError`."""
     ring = read_keyring(settings.key_file, settings.origin)
-    attestors: list[Attestor] = []
-    if settings.tsa is not None:
-        attestors.append(TimestampAuthority(settings.tsa.url, _roots(settings.tsa.root)))
-    if settings.witness is not None:
-        attestors.append(Witness(settings.witness.url, VerifierKey.parse(settings.witness.key)))
     return Checkpoints(
         database,
         clock,
         LogFolder(settings.folder, settings.origin, ring.verifiers),
         ring.signing,
         every_seconds=settings.every_seconds,
-        attestors=attestors,
+        attestors=build_attestors(settings),
     )
+
+
+def build_attestors(settings: EvidenceSettings) -> list[Attestor]:
+    """Make the parts that ask others for their word on checkpoints, and know it again. Raises `KeyFileError`."""
+    attestors: list[Attestor] = []
+    if settings.tsa is not None:
+        attestors.append(TimestampAuthority(settings.tsa.url, _roots(settings.tsa.root)))
+    if settings.witness is not None:
+        attestors.append(Witness(settings.witness.url, VerifierKey.parse(settings.witness.key)))
+    return attestors
 
 
 def _roots(file: Path) -> list[x509.Certificate]:

@@ -99,7 +99,7 @@ async def test_a_witness_that_knows_an_earlier_size_is_given_the_proof_from_ther
         (httpx.Response(403), "answered 403"),
         (httpx.Response(409, text="9000\n"), "larger log"),
         (httpx.Response(409, text="wat?\n"), "larger log"),
-        (httpx.Response(200, text="dank u"), "not one of the key"),
+        (httpx.Response(200, text="dank u"), "not with the key"),
         (httpx.Response(200, text="x" * 100_000), "longer than"),
         (httpx.ConnectError("weg"), "cannot be reached"),
     ],
@@ -122,7 +122,7 @@ async def test_the_signature_of_another_witness_is_not_kept(app, log, many_event
     witness = FakeWitness(log._key.verifier)
     await grow(app, log, many_events, 2)
     other = SigningKey.generate("getuige.example", KeyKind.WITNESS)
-    with pytest.raises(AttestationError, match="not one of the key"):
+    with pytest.raises(AttestationError, match="not with the key"):
         await log.attest(witness.attestor(other))
 
 

@@ -190,7 +190,7 @@ COMMANDS = [
     *("mock smtp", "mock print"),
     *("db", "db upgrade", "keys", "keys init", "keys intake", "keys api"),
     *("evidence", "evidence verify", "evidence audit", "evidence republish", "evidence export"),
-    *("evidence erase", "evidence hold", "evidence release"),
+    *("evidence correct", "evidence erase", "evidence hold", "evidence release"),
     *("keys return-path", "keys return-path list", "keys return-path rotate", "keys return-path remove"),
     *("bounce", "bounce classify", "bounce classify-reply", "bounce held", "bounce decide"),
     *("bounce list", "bounce match", "bounce replay"),

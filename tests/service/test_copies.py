@@ -241,3 +241,37 @@ async def test_a_message_under_way_is_not_erased(app, body, copies):
     with pytest.raises(CannotEraseError, match="not finished"):
         await copies.erase(accepted.id, by="x", reason="verzoek")
     assert [event.name for event in await app.events(accepted.id)][-1] != "detail.shredded"
+
+
+@pytest.mark.law("L12")
+async def test_a_correction_leaves_the_event_and_the_state_as_they_are_and_stands_beside_it(app, body, copies, key):
+    message = await finished(app, body)
+    before, delivery = await app.events(message), await app.delivery(message)
+    (posted,) = await app.named(message, "letter.posted")
+    wrong = "de drukker noemde de verkeerde dag: 3 maart, niet 2 maart"
+    await copies.correct(message, seq=posted.seq, by="j.jansen", reason=wrong)
+    *same, correction = await app.events(message)
+    assert [event.envelope for event in same] == [event.envelope for event in before]
+    assert await app.delivery(message) == delivery
+    assert (correction.name, correction.detail) == ("correction", {"corrects": posted.seq, "by": "j.jansen"})
+    assert wrong.encode() not in correction.envelope
+    shown: list[str] = []
+
+    def make_pdf(chosen, _count):
+        shown.extend(f"{line.title}: {line.detail}" for line in timeline(chosen, channels={}))
+        return PDF
+
+    await copies.issue(message, audience=Audience.COURT, by="j.jansen", make_pdf=make_pdf)
+    (line,) = [line for line in shown if "verbetert" in line]
+    assert f"gebeurtenis {posted.seq}" in line
+    assert wrong in line
+    assert check(await extract(app, copies, key, message), key) == "valid"
+
+
+@pytest.mark.parametrize("seq", [0, -1, 10_000])
+async def test_an_event_that_is_not_there_cannot_be_corrected(app, body, copies, seq):
+    message = await finished(app, body)
+    before = await app.events(message)
+    with pytest.raises(LookupError, match=f"events 1 to {len(before)}"):
+        await copies.correct(message, seq=seq, by="j.jansen", reason="verkeerd")
+    assert await app.events(message) == before

@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -703,3 +704,64 @@ async def test_killed_at_any_point_nothing_is_lost_nor_in_the_log_twice(stage, p
     assert sorted(leaves) == sorted(events)
     assert stage.log.newest().checkpoint.size == len(events) == 3 * len(known)
     assert await stage.app.rows(tables.event_pending) == []
+
+
+class Vouching:
+    """Says something of checkpoints, and knows it again."""
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    async def attest(self, note, checkpoint, prove):
+        return self.said(note)
+
+    def said(self, note):
+        return f"{self.kind} of {sha256(note).hexdigest()}".encode()
+
+    def vouches(self, note, said):
+        return said == self.said(note)
+
+
+OTHERS = (Vouching("timestamp"), Vouching("witness"))
+
+
+@pytest.fixture
+async def attested(told):
+    """Give a stage of which others attested the newest checkpoint."""
+    stage, _ = told
+    for attestor in OTHERS:
+        assert await stage.checkpoints.attest(attestor)
+    return stage
+
+
+async def hold_attestations(stage, attestors=OTHERS):
+    faults = []
+    report = await Audit(
+        stage.app.database, lambda fault: faults.append(str(fault)), folder=stage.log, attestors=attestors
+    ).run()
+    return report, faults
+
+
+async def test_what_others_said_of_a_checkpoint_is_checked_where_they_are_named_and_counted_where_not(attested):
+    report, faults = await hold_attestations(attested)
+    assert (report.attestations, report.attestations_of_others, faults) == (2, 0, [])
+    report, faults = await hold_attestations(attested, OTHERS[:1])
+    assert (report.attestations, report.attestations_of_others, faults) == (1, 1, [])
+
+
+@pytest.mark.parametrize("kind", ["timestamp", "witness"])
+async def test_what_others_said_and_a_hand_changed_is_found(attested, kind):
+    where = f"kind = '{kind}'"
+    attested.owner(f"UPDATE evidence_attestation SET content = {attested.bytes(b'forged')} WHERE {where}")
+    _, (fault,) = await hold_attestations(attested)
+    assert "is not one of who is named" in fault
+    attested.owner(f"UPDATE evidence_attestation SET size = size + 1 WHERE {where}")
+    _, faults = await hold_attestations(attested)
+    assert any("that checkpoint is not" in fault for fault in faults)
+
+
+async def test_a_published_time_stamp_that_is_not_the_kept_one_is_found(attested):
+    (file,) = attested.log.path.glob("checkpoint.*.timestamp")
+    file.write_bytes(b"another")
+    _, (fault,) = await hold_attestations(attested)
+    assert "is another than the one that is kept" in fault

@@ -42,9 +42,7 @@ async def check_chain(app, message):
     return events
 
 
-@pytest.mark.parametrize(
-    "where", ["lock", "finish", "_write_deliveries", "_write_steps", "_event_row", "store_letters"]
-)
+@pytest.mark.parametrize("where", ["lock", "finish", "_delivery_row", "_write_steps", "_event_row", "store_letters"])
 async def test_a_failure_while_recording_leaves_nothing_and_the_work_is_found(app, body, where, monkeypatch):
     accepted = await app.accept(body(channels=()))
     before = (await app.rows(tables.delivery), await app.events(accepted.id))

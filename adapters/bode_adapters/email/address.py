@@ -13,6 +13,8 @@ LONGEST_DOMAIN = 253
 
 # Nothing that ends a path or a command: no space, control, quote, bracket or angle. Atoms and quoted strings only
 # (RFC 5321 section 4.1.2); non-ASCII is RFC 6531. Dots in odd places are let through: some providers issue them.
+_PLAIN_LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
+"""What nearly all are, found much faster than by the rule for all."""
 _LOCAL_PART = re.compile(r'[^\x00-\x20\x7f-\xa0<>()\[\]\\,;:"@\s]+|"(?:[^"\\\x00-\x1f\x7f-\x9f]|\\[\x20-\x7e])*"')
 _DOMAIN = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?"
@@ -44,18 +46,25 @@ def mailbox(address: str) -> Mailbox | None:
     its `ss` spelling. Registries that issue both give both to one holder.
     """
     local, at, domain = address.rpartition("@")
-    if not at or len(local) > LONGEST_LOCAL_PART or _LOCAL_PART.fullmatch(local) is None:
+    if not at or len(local) > LONGEST_LOCAL_PART:
         return None
+    if _PLAIN_LOCAL_PART.fullmatch(local) is None and _LOCAL_PART.fullmatch(local) is None:
+        return None
+    found = _domain(domain)
+    if found is None or len(local) + len(found) + 1 > LONGEST_ADDRESS:
+        return None
+    return Mailbox(local, found, needs_utf8=not local.isascii())
+
+
+@lru_cache(maxsize=1024)
+def _domain(domain: str) -> str | None:
+    """Give a domain in A-labels: remembered, for most mail goes to a few."""
     if not domain.isascii():
         try:
             domain = domain.encode("idna").decode("ascii")
         except UnicodeError:
             return None
-    if len(domain) > LONGEST_DOMAIN or _DOMAIN.fullmatch(domain) is None:
-        return None
-    if len(local) + len(domain) + 1 > LONGEST_ADDRESS:
-        return None
-    return Mailbox(local, domain, needs_utf8=not local.isascii())
+    return domain if len(domain) <= LONGEST_DOMAIN and _DOMAIN.fullmatch(domain) is not None else None
 
 
 @lru_cache(maxsize=256)

@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 from cyclopts import Parameter
 from sqlalchemy.exc import SQLAlchemyError
 
+from bode.engine.checkpoints import Attestor
 from bode.engine.evidence_audit import Audit, Fault, Report
 from bode.store.database import SchemaError
 from bode.store.evidence_keys import read_keyring
@@ -45,22 +46,25 @@ def audit(
 
     async def work(application: Application) -> Report:
         evidence = application.settings.evidence
-        folder = None
+        folder, attestors = None, list[Attestor]()
         if evidence is not None:
             ring = read_keyring(evidence.key_file, evidence.origin)
             folder = LogFolder(evidence.folder, evidence.origin, ring.verifiers)
+            attestors = assembly.build_attestors(evidence)
         vault = application.parts.vault if details else None
-        return await Audit(application.database, found, folder=folder, vault=vault).run()
+        return await Audit(application.database, found, folder=folder, vault=vault, attestors=attestors).run()
 
     try:
         report = with_application(config, work)
     except (SQLAlchemyError, SchemaError, KeyFileError, AwayError, OSError) as error:
         what = str(error) if not isinstance(error, SQLAlchemyError) else type(error).__name__
         _cannot_decide(f"cannot decide: {what}")
+    said = report.attestations + report.attestations_of_others
+    attested = f", {said} time stamps and signatures of others ({report.attestations} checked)" if said else ""
     opened = f", {report.details} details" if details else ""
     console.print(
         f"{report.events} events of {report.messages} messages, {report.leaves} in the log, {report.pending} waiting, "
-        f"{report.checkpoints} checkpoints ({report.published} published){opened}: "
+        f"{report.checkpoints} checkpoints ({report.published} published){attested}{opened}: "
         f"{report.seconds:.1f} s, {report.seconds / max(report.events, 1) * 1e6:.0f} us per event"
     )
     if report.faults:

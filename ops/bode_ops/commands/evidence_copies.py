@@ -1,4 +1,4 @@
-"""`bode evidence export`, `erase`, `hold`, `release`: giving out what can be proven, and erasing what is personal."""
+"""`bode evidence export`, `correct`, `erase`, `hold`, `release`: give proof out, erase what is personal."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from bode_ops.extracts import NotSignedYetError, copies_of, extract
 def register(app: App) -> None:
     """Add these commands to `bode evidence`."""
     app.command(export, name="export")
+    app.command(correct, name="correct")
     app.command(erase, name="erase")
     app.command(hold, name="hold")
     app.command(release, name="release")
@@ -70,6 +71,30 @@ def export(
     path = out or Path(f"afschrift-{''.join(sign if sign.isalnum() or sign in '-_.' else '_' for sign in name)}.zip")
     path.write_bytes(content)
     console.print(f"wrote {path}: check it with 'bode evidence verify {path} --key KEY'", markup=False)
+
+
+def correct(
+    reference: str,
+    /,
+    *,
+    event: Annotated[int, Parameter(help="The number of the event that states something wrongly.")],
+    reason: Reason,
+    by: By | None = None,
+    organisation: str | None = None,
+    config: Config = None,
+) -> None:
+    """Record that an event states something wrongly, and what is true: it stays, with the correction beside it."""
+    why = a_reason(reason)
+
+    async def act(copies: Copies, message_id: UUID) -> bool:
+        try:
+            await copies.correct(message_id, seq=event, by=by or me(), reason=why)
+        except LookupError as error:
+            raise UsageError(f"{reference}: {error}") from None
+        return True
+
+    _on_message(reference, organisation, config, act)
+    console.print(f"{reference}: verbetering van gebeurtenis {event} vastgelegd", markup=False)
 
 
 def erase(

@@ -733,6 +733,14 @@ def _copy_issued(scene: _Scene) -> _Told:
     )
 
 
+def _correction(scene: _Scene) -> _Told:
+    by = free_text(scene.text("by")) or "Een medewerker"
+    title = f"{by} verbetert gebeurtenis {scene.text('corrects')}: daar staat iets dat niet klopt"
+    return _Told(
+        title, sentences(scene.reason, "De gebeurtenis zelf blijft staan zoals die is vastgelegd."), Kind.PERSON
+    )
+
+
 def _shredded(scene: _Scene) -> _Told:
     by = free_text(scene.text("by")) or "Een medewerker"
     detail = "De inhoud, de adressen en de sleutel zijn weg. Het bewijs blijft te controleren."
@@ -780,6 +788,7 @@ _TELLERS: Mapping[str, Callable[[_Scene], _Told]] = {
     "message.superseded": _superseded,
     "staff.action": _staff,
     "copy.issued": _copy_issued,
+    "correction": _correction,
     "detail.shredded": _shredded,
     "event.recorded": _recorded,
 }

@@ -41,6 +41,10 @@ class TimestampAuthority:
             raise AttestationError("the time stamp is not one of the authority named in evidence.tsa") from error
         return answer.content
 
+    def vouches(self, note: bytes, said: bytes) -> bool:
+        """Tell whether this is a time stamp over the signed note by the authority that was named."""
+        return timestamp.trusting(self._roots)(said, note) is not None
+
 
 class Witness:
     """Has a witness of another organisation check that the log only grew, and sign that."""
@@ -65,14 +69,17 @@ class Witness:
             answer = await self._ask(int(said), note, prove)
         if answer.status_code != HTTPStatus.OK:
             raise AttestationError(f"the witness answered {answer.status_code}")
-        try:
-            signed = Note.parse(note.partition(b"\n\n")[0] + b"\n\n" + answer.content)
-            if not signed.verify([self._key]):
-                raise AttestationError("the witness did not sign")
-        except NoteError as error:
-            raise AttestationError("the witness's signature is not one of the key named in evidence.witness") from error
+        if not self.vouches(note, answer.content):
+            raise AttestationError("the witness did not sign, or not with the key named in evidence.witness")
         self._seen = checkpoint.size
         return answer.content
+
+    def vouches(self, note: bytes, said: bytes) -> bool:
+        """Tell whether these signature lines hold the witness's own for the signed note."""
+        try:
+            return bool(Note.parse(note.partition(b"\n\n")[0] + b"\n\n" + said).verify([self._key]))
+        except NoteError:
+            return False
 
     async def _ask(self, old: int, note: bytes, prove: ProveGrowth) -> httpx.Response:
         proof = "".join(f"{b64encode(hash_).decode()}\n" for hash_ in await prove(old))

@@ -55,6 +55,10 @@ class Attestor(Protocol):
         """Give what it says, checked. Raises `AttestationError`."""
         ...
 
+    def vouches(self, note: bytes, said: bytes) -> bool:
+        """Tell whether this is something that it said of a signed checkpoint; without asking it."""
+        ...
+
 
 class AttestationError(Exception):
     """A time stamp or a witness's signature did not come, or is not what was asked for. A later one is tried."""

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.clock import Clock
-from bode.domain.decision import Detail, Fact, staff_action
+from bode.domain.decision import Detail, Fact, staff_action, typed
 from bode.domain.parts import DeliveryState
 from bode.domain.policy import Policy
 from bode.evidence.extract import Closed, Draft, Open, build
@@ -182,6 +182,20 @@ class Copies:
             ledger.facts.append(staff_action("L12", "L13", act=act, by=by, reason=reason))
             await self._write(connection, message_id, ledger, now)
         return True
+
+    async def correct(self, message_id: UUID, *, seq: int, by: str, reason: str) -> None:
+        """Record that an earlier event states something wrongly. That event stays as it is, and so does the state.
+
+        Raises `LookupError` where there is no such message, or no such event of it.
+        """
+        now = self._clock.now()
+        async with self._database.write() as connection:
+            ledger = await self._ledger(connection, message_id)
+            if not 1 <= seq <= ledger.seq:
+                raise LookupError(f"event {seq}: the message has events 1 to {ledger.seq}")
+            detail: Detail = {"corrects": seq, "by": by}
+            ledger.facts.append(Fact("correction", ("L12",), at=now, detail=detail, sealed=typed(reason=reason)))
+            await self._write(connection, message_id, ledger, now)
 
     async def _ledger(self, connection: AsyncConnection, message_id: UUID) -> Ledger:
         ledgers = await lock(connection, [message_id], self._vault)

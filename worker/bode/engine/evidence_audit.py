@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.domain.explain import Told, unexplained
 from bode.domain.parts import Delivery
+from bode.engine.checkpoints import Attestor
 from bode.evidence.chain import GENESIS, chain_hash, commit
 from bode.evidence.envelope import timestamp
 from bode.evidence.merkle import HASH_SIZE, TILE_WIDTH, Edge, Growth, Tile, grow, leaf_hash
@@ -58,6 +59,10 @@ class Report:
     checkpoints: int = 0
     published: int = 0
     wrong_checkpoints: int = 0
+    attestations: int = 0
+    """Time stamps and witnesses' signatures of which was checked whose they are and of what."""
+    attestations_of_others: int = 0
+    """Those of which was not: nobody named in the configuration says such things."""
     faults: int = 0
     seconds: float = 0.0
 
@@ -111,19 +116,24 @@ class Audit:
         *,
         folder: LogFolder | None,
         vault: Vault | None = None,
+        attestors: Sequence[Attestor] = (),
     ) -> None:
-        """Take the folder where checkpoints are published, and the vault where details are to be opened too."""
+        """Take the folder where checkpoints are published, and the vault where details are to be opened too.
+
+        `attestors` are those whose time stamps and signatures are trusted; what others said is counted, and no more.
+        """
         self._database = database
         self._found = found
         self._folder = folder
         self._vault = vault
+        self._attestors = {attestor.kind: attestor for attestor in attestors}
         self._report = Report()
 
     async def run(self) -> Report:
         """Go through everything once."""
         started = time.perf_counter()
         async with _snapshot(self._database) as connection:
-            for part in (self._messages, self._log):
+            for part in (self._messages, self._log, self._attestations):
                 try:
                     await part(connection)
                 except _UnreadableError as error:
@@ -293,6 +303,26 @@ class Audit:
             checkpoint = await anext(stated, None)
         if (extra := await tiles.next()) is not None:
             self._fault(f"the kept {Tile(0, extra.number).path} is past the end of the log")
+
+    async def _attestations(self, connection: AsyncConnection) -> None:
+        """Hold what others said of checkpoints against their keys, and against what lies in the folder."""
+        rows = _Rows(connection, _ATTESTATIONS, ("size", "origin", "kind"))
+        while (row := await rows.next()) is not None:
+            what = f"the {_SAID.get(row.kind, row.kind)} of the checkpoint of {row.size}"
+            said, attestor = _bytes(row.content), self._attestors.get(row.kind)
+            if row.note is None:
+                self._fault(f"{what} is there, and that checkpoint is not")
+                continue
+            if attestor is None:
+                self._report.attestations_of_others += 1
+                continue
+            self._report.attestations += 1
+            if not attestor.vouches(row.note.encode(), said):
+                self._fault(f"{what} is not one of who is named in the configuration, or not of this checkpoint")
+            elif self._folder is not None and row.origin == self._folder.origin:
+                published = self._folder.beside(row.size, row.kind)
+                if published is not None and published != said:
+                    self._fault(f"{what} that is published is another than the one that is kept")
 
     def _tell_wrong(self, wrong: Sequence[_Stated]) -> None:
         """Tell of checkpoints that state other roots: the first, and how many more there are."""
@@ -546,3 +576,10 @@ _TILES = sa.select(tables.evidence_tile.c.number, tables.evidence_tile.c.hashes,
     tables.evidence_tile.c.level == 0
 )
 _CHECKPOINTS = sa.select(tables.evidence_checkpoint)
+_ATTESTATIONS = sa.select(tables.evidence_attestation, tables.evidence_checkpoint.c.note).outerjoin_from(
+    tables.evidence_attestation,
+    tables.evidence_checkpoint,
+    (tables.evidence_attestation.c.origin == tables.evidence_checkpoint.c.origin)
+    & (tables.evidence_attestation.c.size == tables.evidence_checkpoint.c.size),
+)
+_SAID = {"timestamp": "time stamp", "witness": "witness's signature"}

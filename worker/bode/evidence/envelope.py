@@ -101,7 +101,8 @@ def seal(
     if fact.sealed:
         salt, details = os.urandom(_SALT_BYTES), canonical(_plain(fact.sealed))
         envelope["detail_commit"] = commit(salt, details).hex()
-    bytes_ = canonical(envelope)
+    # All but the detail is ours, and simple: only that is looked at.
+    bytes_ = _compact(envelope).encode() if _is_simple(envelope["detail"]) else rfc8785.dumps(envelope)  # type: ignore[arg-type]
     leaf = leaf_hash(bytes_)
     chain = chain_hash(previous, leaf)
     return Sealed(message_id, seq, fact.name, fact.part, at, recorded_at, bytes_, leaf, chain, salt, details)

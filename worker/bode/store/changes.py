@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.domain.parts import Delivery, DeliveryState, LegalTime
-from bode.store import tables
+from bode.store import bulk, tables
 
 KEPT = timedelta(days=90)
 BATCH = 2000
@@ -119,8 +119,7 @@ def _reasons(delivery: Delivery) -> tuple[str, ...]:
 
 async def insert(connection: AsyncConnection, rows: Sequence[Mapping[str, object]]) -> None:
     """Write changes, in the transaction of what changed."""
-    if rows:
-        await connection.execute(sa.insert(tables.status_change), list(rows))
+    await bulk.insert(connection, tables.status_change, rows)
 
 
 async def anything_waits(connection: AsyncConnection) -> bool:
@@ -145,10 +144,8 @@ async def number(connection: AsyncConnection, limit: int = BATCH) -> list[Change
     ).all()
     if not rows:
         return []
-    await connection.execute(
-        sa.update(tables.status_change).where(_change.id == sa.bindparam("row")).values(position=sa.bindparam("place")),
-        [{"row": row.id, "place": last + index} for index, row in enumerate(rows, start=1)],
-    )
+    places = [{"id": row.id, "position": last + index} for index, row in enumerate(rows, start=1)]
+    await bulk.update(connection, tables.status_change, "id", places)
     await connection.execute(sa.update(tables.status_feed).values(last=last + len(rows)))
     return [_change_of(row, last + index) for index, row in enumerate(rows, start=1)]
 

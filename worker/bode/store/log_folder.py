@@ -116,6 +116,13 @@ class LogFolder:
         """Publish what belongs to a checkpoint, beside it."""
         _put(self.path / f"{_NEWEST}.{size}.{suffix}", content)
 
+    def beside(self, size: int, suffix: str) -> bytes | None:
+        """Give what was published beside a checkpoint, if it is there."""
+        try:
+            return (self.path / f"{_NEWEST}.{size}.{suffix}").read_bytes()
+        except FileNotFoundError:
+            return None
+
 
 def changed_tiles(old: int, new: int) -> Generator[Tile]:
     """Name the tiles that a log has anew or fuller after growing from `old` to `new` events."""

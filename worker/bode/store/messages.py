@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.domain.message import Message
-from bode.store import tables
+from bode.store import bulk, tables
 from bode.store.vault import MessageKey, OtherKeyError, Vault, VaultError
 
 log = structlog.get_logger()
@@ -52,8 +52,9 @@ class Known:
 
 async def insert(connection: AsyncConnection, new: Sequence[NewMessage], vault: Vault) -> None:
     """Store messages with their content sealed. Raises SQLAlchemy's `IntegrityError` for a reference in use."""
-    await connection.execute(
-        sa.insert(tables.message),
+    await bulk.insert(
+        connection,
+        tables.message,
         [
             {
                 "id": item.message.id,
@@ -71,8 +72,9 @@ async def insert(connection: AsyncConnection, new: Sequence[NewMessage], vault: 
             for item in new
         ],
     )
-    await connection.execute(
-        sa.insert(tables.content),
+    await bulk.insert(
+        connection,
+        tables.content,
         [
             {
                 "message_id": item.message.id,
@@ -93,6 +95,7 @@ async def insert(connection: AsyncConnection, new: Sequence[NewMessage], vault: 
         for number, document in enumerate(item.message.documents)
     ]
     if documents:
+        # Row by row: together they can be larger than anything should hold at once.
         await connection.execute(sa.insert(tables.document), documents)
 
 
@@ -118,7 +121,11 @@ async def load(
             found_address.sealed.label("address"),
         )
         .join_from(tables.content, tables.found_address, content.message_id == found_address.message_id, isouter=True)
-        .where(content.message_id.in_(set(message_ids)), content.wrapped_key.is_not(None), content.sealed.is_not(None))
+        .where(
+            bulk.among(connection, content.message_id, set(message_ids)),
+            content.wrapped_key.is_not(None),
+            content.sealed.is_not(None),
+        )
     )
     keys: dict[UUID, MessageKey] = {}
     messages: dict[UUID, Message] = {}
@@ -184,7 +191,9 @@ async def _open_documents(
     """Open the documents of messages, by number; ones whose stored bytes were changed are left out."""
     table = tables.document.c
     rows = await connection.execute(
-        sa.select(table.message_id, table.number, table.sealed).where(table.message_id.in_(message_ids))
+        sa.select(table.message_id, table.number, table.sealed).where(
+            bulk.among(connection, table.message_id, message_ids)
+        )
     )
     opened: dict[UUID, dict[int, bytes]] = {}
     for message_id, number, sealed in rows:
@@ -264,7 +273,7 @@ async def existing(connection: AsyncConnection, organisation: str, references: S
     """Give the messages of an organisation that have these references."""
     table = tables.message.c
     rows = await connection.execute(
-        _known().where(table.organisation == organisation, table.reference.in_(set(references)))
+        _known().where(table.organisation == organisation, bulk.among(connection, table.reference, set(references)))
     )
     return {known.reference: known for known in map(_to_known, rows)}
 

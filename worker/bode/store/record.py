@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from uuid import UUID
 
 import msgspec
@@ -19,13 +20,21 @@ from bode.domain.parts import Delivery, LegalTime, ProfileState, letter_id
 from bode.domain.policy import Policy
 from bode.evidence.chain import GENESIS
 from bode.evidence.envelope import Sealed, seal
-from bode.store import changes, steps, tables
+from bode.store import bulk, changes, steps, tables
 from bode.store.vault import MessageKey, Vault, VaultError
 
 log = structlog.get_logger()
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Delivery).decode
+
+
+@lru_cache(maxsize=1024)
+def _decode(document: str) -> Delivery:
+    """Read a delivery; the same text is read once, for a step is loaded, called, and locked soon after."""
+    return _decoder.decode(document)
+
+
+_decoder = msgspec.json.Decoder(Delivery)
 
 
 @dataclass(slots=True)
@@ -82,7 +91,7 @@ async def lock(connection: AsyncConnection, message_ids: Sequence[UUID], vault: 
             tables.content.c.wrapped_key,
         )
         .join_from(tables.delivery, tables.content, table.message_id == tables.content.c.message_id)
-        .where(table.message_id.in_(set(message_ids)))
+        .where(bulk.among(connection, table.message_id, set(message_ids)))
         .order_by(table.message_id)
         .with_for_update(of=tables.delivery)
     )
@@ -116,7 +125,7 @@ async def read_deliveries(connection: AsyncConnection, message_ids: Sequence[UUI
     """Load deliveries to look at, without a lock."""
     table = tables.delivery.c
     rows = await connection.execute(
-        sa.select(table.message_id, table.document).where(table.message_id.in_(set(message_ids)))
+        sa.select(table.message_id, table.document).where(bulk.among(connection, table.message_id, set(message_ids)))
     )
     return {row.message_id: _decode(row.document) for row in rows}
 
@@ -174,15 +183,13 @@ async def write(
         legal = ledger.delivery.legal_time(primary)
         (inserts if ledger.is_new else updates).append(_delivery_row(message_id, ledger, legal, primary, now))
         told += _changes(message_id, ledger, legal, primary, now)
-    await _write_deliveries(connection, inserts, updates)
+    await bulk.insert(connection, tables.delivery, inserts)
+    await bulk.update(connection, tables.delivery, "message_id", updates)
     await _write_steps(connection, ledgers, new_steps)
     await changes.insert(connection, told)
-    if sealed:
-        await connection.execute(sa.insert(tables.event), [_event_row(event) for event in sealed])
-    if details:
-        await connection.execute(sa.insert(tables.event_detail), details)
-    if names := _names_of_new_letters(ledgers):
-        await connection.execute(sa.insert(tables.letter_name), names)
+    await bulk.insert(connection, tables.event, [_event_row(event) for event in sealed])
+    await bulk.insert(connection, tables.event_detail, details)
+    await bulk.insert(connection, tables.letter_name, _names_of_new_letters(ledgers))
     stop = {alarm.lane: alarm for _, alarm in alarms if alarm.stop}
     for lane, alarm in stop.items():
         await steps.stop_lane(connection, lane, reason=alarm.code, by="bode", now=now)
@@ -199,6 +206,7 @@ def _delivery_row(
     delivery = ledger.delivery
     letter = delivery.letters[-1] if delivery.letters else None
     row: dict[str, object] = {
+        "message_id": message_id,
         "state": str(delivery.state),
         "outcome": str(delivery.outcome),
         "notice_deadline_at": delivery.notice_deadline,
@@ -212,10 +220,9 @@ def _delivery_row(
         "letter": str(letter.state) if letter is not None else None,
         "letter_at": letter.requested_at if letter is not None else None,
     }
-    if ledger.is_new:
-        row["accepted_at"] = delivery.brief.accepted_at
-        return row | {"message_id": message_id, "organisation": ledger.organisation}
-    return row | {"of": message_id}
+    if not ledger.is_new:
+        return row
+    return row | {"organisation": ledger.organisation, "accepted_at": delivery.brief.accepted_at}
 
 
 def _changes(
@@ -238,21 +245,6 @@ def _names_of_new_letters(ledgers: Mapping[UUID, Ledger]) -> list[dict[str, obje
     ]
 
 
-async def _write_deliveries(
-    connection: AsyncConnection, inserts: list[dict[str, object]], updates: list[dict[str, object]]
-) -> None:
-    if inserts:
-        await connection.execute(sa.insert(tables.delivery), inserts)
-    if updates:
-        columns = [column for column in updates[0] if column != "of"]
-        statement = (
-            sa.update(tables.delivery)
-            .where(tables.delivery.c.message_id == sa.bindparam("of"))
-            .values({column: sa.bindparam(column) for column in columns})
-        )
-        await connection.execute(statement, updates)
-
-
 async def _write_steps(
     connection: AsyncConnection, ledgers: Mapping[UUID, Ledger], new_steps: list[dict[str, object]]
 ) -> None:
@@ -265,7 +257,7 @@ async def _write_steps(
         for part in dict.fromkeys(ledger.closed)
     ]
     if off:
-        named = sa.tuple_(column.message_id, column.part).in_(off)
+        named = bulk.pairs_among(connection, (column.message_id, column.part), off)
         await connection.execute(sa.delete(tables.step).where(named, column.state != "leased"))
     for message_id, ledger in ledgers.items():
         for part, wake_at in ledger.rewake:
@@ -274,8 +266,7 @@ async def _write_steps(
                 .where(column.message_id == message_id, column.part == part)
                 .values(wake_at=wake_at)
             )
-    if new_steps:
-        await connection.execute(sa.insert(tables.step), new_steps)
+    await bulk.insert(connection, tables.step, new_steps)
 
 
 def _event_row(event: Sealed) -> dict[str, object]:

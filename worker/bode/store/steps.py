@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.domain.decision import Action, Step
-from bode.store import tables
+from bode.store import bulk, tables
 
 _step = tables.step.c
 # Written into the statements, not passed beside them: else a prepared statement's plan cannot use a partial index.
@@ -72,7 +72,7 @@ async def claim(
         # A call is repeated whole: its other members come along, whatever the limit.
         rest = (
             sa.select(_step.id)
-            .where(_step.lane == lane, _step.state == _READY, _step.call.in_(calls))
+            .where(_step.lane == lane, _step.state == _READY, bulk.among(connection, _step.call, calls))
             .with_for_update(skip_locked=True)
         )
         leased += await _lease(connection, rest, owner, lease_until, now)
@@ -166,25 +166,16 @@ async def _lease(
 async def set_calls(connection: AsyncConnection, calls: Mapping[int, UUID]) -> None:
     """Store which call each step travels in, before the call is made."""
     if calls:
-        await connection.execute(
-            sa.update(tables.step).where(_step.id == sa.bindparam("step_id")).values(call=sa.bindparam("call_id")),
-            [{"step_id": step_id, "call_id": call} for step_id, call in calls.items()],
-        )
+        rows = [{"id": step_id, "call": call} for step_id, call in calls.items()]
+        await bulk.update(connection, tables.step, "id", rows)
 
 
 async def finish(connection: AsyncConnection, leased: Sequence[Leased]) -> set[int]:
     """Take these steps off the list, as far as this worker still holds their lease; gives the ids it held."""
-    rows = await connection.execute(
-        sa.select(_step.id, _step.fence)
-        .where(_step.id.in_([item.id for item in leased]), _step.state == _LEASED)
-        .order_by(_step.id)
-        .with_for_update()
-    )
-    fences = {row.id: row.fence for row in rows}
-    held = {item.id for item in leased if fences.get(item.id) == item.fence}
-    if held:
-        await connection.execute(sa.delete(tables.step).where(_step.id.in_(held)))
-    return held
+    # Their deliveries are locked, so nobody else who removes steps can be half-way through these.
+    ours = bulk.pairs_among(connection, (_step.id, _step.fence), [(item.id, item.fence) for item in leased])
+    gone = await connection.execute(sa.delete(tables.step).where(ours, _step.state == _LEASED).returning(_step.id))
+    return {row.id for row in gone}
 
 
 async def give_back(connection: AsyncConnection, leased: Sequence[Leased]) -> None:
@@ -240,13 +231,13 @@ async def take_expired(connection: AsyncConnection, found: Sequence[Left], real_
     ids = [item.id for item in found]
     rows = await connection.execute(
         sa.select(_step.id)
-        .where(_step.id.in_(ids), _step.state == _LEASED, _step.lease_until < real_now)
+        .where(bulk.among(connection, _step.id, ids), _step.state == _LEASED, _step.lease_until < real_now)
         .order_by(_step.id)
         .with_for_update()
     )
     taken = {row.id for row in rows}
     if taken:
-        await connection.execute(sa.delete(tables.step).where(_step.id.in_(taken)))
+        await connection.execute(sa.delete(tables.step).where(bulk.among(connection, _step.id, taken)))
     return taken
 
 
@@ -266,7 +257,7 @@ async def take_wakes(connection: AsyncConnection, found: Sequence[Left], now: da
     ids = [item.id for item in found]
     rows = await connection.execute(
         sa.select(_step.id, _step.action, _step.state)
-        .where(_step.id.in_(ids), _step.wake_at <= now)
+        .where(bulk.among(connection, _step.id, ids), _step.wake_at <= now)
         .order_by(_step.id)
         .with_for_update()
     )
@@ -274,9 +265,11 @@ async def take_wakes(connection: AsyncConnection, found: Sequence[Left], now: da
     only_watched = [row.id for row in found_rows if row.action == Action.WATCH and row.state != "leased"]
     others = [row.id for row in found_rows if row.id not in set(only_watched)]
     if only_watched:
-        await connection.execute(sa.delete(tables.step).where(_step.id.in_(only_watched)))
+        await connection.execute(sa.delete(tables.step).where(bulk.among(connection, _step.id, only_watched)))
     if others:
-        await connection.execute(sa.update(tables.step).where(_step.id.in_(others)).values(wake_at=None))
+        await connection.execute(
+            sa.update(tables.step).where(bulk.among(connection, _step.id, others)).values(wake_at=None)
+        )
     return {row.id for row in found_rows}
 
 

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.console --messages 1000000
 
-Messages are copies of some that were really handed in, spread over 40 days, three bodies, and all states. Prints the median
-and the 95th percentile of each page, as the application answers it, without the network.
+Messages are copies of one that was really handed in, spread over 40 days, three bodies, and all states. Prints the
+median and the 95th percentile of each page, as the application answers it, without the network.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ WITH source AS (SELECT m.*, d.document, d.event_hash FROM message m JOIN deliver
         INSERT INTO message (id, organisation, reference, body_hash, nature, case_reference, addressee_hash, email_hash,
                              accepted_at)
         SELECT new.id, (ARRAY[:one, '00000001999000020000', '00000001999000030000'])[1 + number % 3],
-               'K-' || number, body_hash, nature, 'Z-' || number / 5, sha256(('p' || number / 3)::bytea), sha256(('e' || number / 2)::bytea),
+               'K-' || number, body_hash, nature,
+               'Z-' || number / 5, sha256(('p' || number / 3)::bytea), sha256(('e' || number / 2)::bytea),
                now() - number * interval '40 days' / :total
         FROM new, source RETURNING id, organisation, accepted_at, reference)
 INSERT INTO delivery (message_id, organisation, state, outcome, notice_deadline_at, document, event_seq, event_hash,

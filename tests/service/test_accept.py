@@ -267,9 +267,10 @@ async def test_the_status_of_many_messages_is_read_by_id(app):
 async def test_another_message_under_a_reference_in_use_is_refused_and_that_is_kept_with_the_first(app, body):
     accepted = await app.accept(body(kenmerk="K-1"))
     before, delivery = await app.events(accepted.id), await app.delivery(accepted.id)
-    for subject in ("Een ander besluit", "Een ander besluit", "Weer een ander"):
+    other = body(kenmerk="K-1", onderwerp="Een ander besluit")
+    for request in (other, other, body(kenmerk="K-1", onderwerp="Weer een ander besluit")):
         with pytest.raises(Conflict):
-            await app.accept(body(kenmerk="K-1", onderwerp=subject))
+            await app.accept(request)
     rejected = await app.named(accepted.id, "SubmissionRejection")
     assert len(rejected) == 2, "each body once"
     assert all(len(bytes.fromhex(event.detail["body_sha256"])) == 32 for event in rejected)

@@ -17,6 +17,7 @@ import pytest
 from api_server import body
 
 ROWS = int(os.environ.get("BULK_ROWS", "100000"))
+BASE = body()
 SERVE = """
 import sys, threading
 from pathlib import Path
@@ -33,19 +34,16 @@ with Server(Path(sys.argv[1])) as server:
 def served(tmp_path) -> Iterator[tuple[str, int]]:
     """Give a server in a process of its own, so that its memory is its own."""
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", SERVE, str(tmp_path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=environment,
-            text=True,
-        )
+    command = [sys.executable, "-c", SERVE, str(tmp_path)]
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment, text=True
+        ) as process,
+    ):
         assert process.stdout is not None
         yield process.stdout.readline().strip(), process.pid
         process.kill()
-        process.wait()
 
 
 def memory(pid: int) -> int:
@@ -55,11 +53,10 @@ def memory(pid: int) -> int:
 
 
 def rows(wrong: set[int], told: list[int], pid: int) -> Iterator[bytes]:
-    base = body()
     for number in range(ROWS):
         if number % (ROWS // 20) == 0:
             told.append(memory(pid))
-        row = base | {"kenmerk": f"BULK-{number:07d}"}
+        row = BASE | {"kenmerk": f"BULK-{number:07d}"}
         yield json.dumps(row | {"aard": "vonnis"} if number in wrong else row).encode() + b"\n"
 
 

@@ -29,6 +29,7 @@ _NOTHING = "ids, states, times and counts"
 REGISTER: dict[str, tuple[Holds, ...]] = {
     "message": (
         Holds("addressee_hash", "keyed hash of the BSN, KVK number or RSIN", Kind.PERSONAL),
+        Holds("email_hash", "keyed hash of the e-mail address", Kind.PERSONAL),
         Holds("case_reference", "number of the case at the sender: leads to a person in its systems", Kind.EVIDENCE),
         Holds("reference body_hash", "the sender's name for the message, hash of the request"),
         Holds("id organisation nature concerns lookup_generation accepted_at publish_at", _NOTHING),
@@ -42,7 +43,8 @@ REGISTER: dict[str, tuple[Holds, ...]] = {
     ),
     "vault_secret": (Holds("purpose generation key_id wrapped made_at", "secrets of the installation, wrapped"),),
     "found_address": (
-        Holds("sealed", f"e-mail address that the profile service gave, {_SEALED}", Kind.PERSONAL),
+        Holds("sealed", f"e-mail address that the profile service or the addressee gave, {_SEALED}", Kind.PERSONAL),
+        Holds("email_hash", "keyed hash of it", Kind.PERSONAL),
         Holds("message_id found_at", _NOTHING),
     ),
     "document": (Holds("sealed", f"attachments, {_SEALED}", Kind.CONTENT), Holds("message_id number", _NOTHING)),
@@ -55,7 +57,7 @@ REGISTER: dict[str, tuple[Holds, ...]] = {
     "delivery": (
         Holds("document", "states and times of placements, notices and letters; no name, number or address"),
         Holds("message_id organisation state outcome notice_deadline_at sent_at event_seq event_hash", _NOTHING),
-        Holds("updated_at done_at stage", _NOTHING),
+        Holds("updated_at done_at stage accepted_at box bounce letter letter_at", _NOTHING),
     ),
     "step": (
         Holds("id message_id part action lane state due_at deadline_at wake_at call called_at fence owner", _NOTHING),
@@ -92,11 +94,38 @@ REGISTER: dict[str, tuple[Holds, ...]] = {
     ),
     "lane": (
         Holds("changed_by reason", "who of the staff stopped it last, and why; the next change takes its place"),
-        Holds("name stopped_at probe_at backoff_seconds", _NOTHING),
+        Holds("name stopped_at probe_at backoff_seconds rules allowance allowance_at", _NOTHING),
     ),
     "staff_act": (
-        Holds("who act subject reason", "what staff did that is about no message", Kind.AUDIT),
-        Holds("id at", _NOTHING),
+        Holds("who act subject", "what staff did, looked at or were refused", Kind.AUDIT),
+        Holds("reason sealed detail", "why, encrypted under the installation's key, and what was changed", Kind.AUDIT),
+        Holds("id at organisation message_id outcome", _NOTHING),
+    ),
+    "console_session": (
+        Holds("who name role organisations", "who of the staff is logged in; goes when they are logged out"),
+        Holds("opened sought", "what they opened, and the keyed hash they look for; goes with it"),
+        Holds("hash made_at seen_at", _NOTHING),
+    ),
+    "console_login": (
+        Holds("hash state nonce verifier back_to made_at", "a log-in that was begun; goes within ten minutes"),
+    ),
+    "staff_job": (
+        Holds("who confirmed_by", "who of the staff acted on many messages, and who agreed", Kind.AUDIT),
+        Holds("sealed", "why, encrypted under the installation's key", Kind.AUDIT),
+        Holds("id act organisations chosen state total fit made_at confirmed_at ended_at", _NOTHING),
+    ),
+    "staff_job_row": (Holds("job_id number message_id state note", _NOTHING, Kind.AUDIT),),
+    "repeat_key": (
+        Holds(
+            "application key_hash fingerprint status location answer at",
+            "answers to requests that may come again; a day",
+        ),
+    ),
+    "zgw_decision": (
+        Holds(
+            "url told", "the address of a decision in the sender's register; what is written back there, without names"
+        ),
+        Holds("id source state attempt since due_at answer late message_id sent_at", _NOTHING),
     ),
     "failing_address": (
         Holds("address_hash", "keyed hash of an e-mail address that bounced hard", Kind.PERSONAL),

@@ -221,4 +221,8 @@ async def purge_audit(connection: AsyncConnection, before: datetime, now: dateti
         said = {"at": now, "who": "bode", "act": AUDIT_PURGED, "subject": f"{count} until {before:%Y-%m-%d}"}
         await connection.execute(sa.insert(tables.staff_act), [said])
         await connection.execute(sa.delete(tables.staff_act).where(old))
+        job, row = tables.staff_job.c, tables.staff_job_row.c
+        ended = sa.select(job.id).where(job.ended_at <= before)
+        await connection.execute(sa.delete(tables.staff_job_row).where(row.job_id.in_(ended)))
+        await connection.execute(sa.delete(tables.staff_job).where(job.ended_at <= before))
     return count

@@ -204,7 +204,7 @@ class Bode:
                 raise _TryAgainError(answer) if answer.status_code in _AGAIN else _problem(answer)
             for line in answer.text.splitlines():
                 found = json.loads(line)
-                index = left[found["rij"] - 1] if found["rij"] <= len(left) else left[-1]
+                index: int = left[found["rij"] - 1] if found["rij"] <= len(left) else left[-1]
                 accepted = _accepted(found) if "id" in found else None
                 told[index] = Rij(
                     first + index, found["status"], accepted, found.get("title", ""), found.get("errors", [])

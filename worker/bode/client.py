@@ -197,19 +197,20 @@ class Bode:
         told: dict[int, Rij] = {}
 
         def once() -> None:
-            left = [index for index in range(len(chunk)) if index not in told or told[index].status in _AGAIN]
+            left: list[int] = [at for at in range(len(chunk)) if at not in told or told[at].status in _AGAIN]
             content = b"".join(chunk[index] + b"\n" for index in left)
             answer = self._http.post("/v1/berichten/bulk", content=content, headers={"Content-Type": _LINES})
             if not answer.is_success:
                 raise _TryAgainError(answer) if answer.status_code in _AGAIN else _problem(answer)
             for line in answer.text.splitlines():
-                found = json.loads(line)
-                index: int = left[found["rij"] - 1] if found["rij"] <= len(left) else left[-1]
+                found: dict[str, Any] = json.loads(line)
+                place: int = found["rij"]
+                index = left[min(place, len(left)) - 1]
                 accepted = _accepted(found) if "id" in found else None
                 told[index] = Rij(
                     first + index, found["status"], accepted, found.get("title", ""), found.get("errors", [])
                 )
-            if any(index not in told or told[index].status in _AGAIN for index in left):
+            if any(at not in told or told[at].status in _AGAIN for at in left):
                 raise _TryAgainError(answer)
 
         try:

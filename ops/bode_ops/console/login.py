@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from litestar import Request, Response, Router, get, post
@@ -154,10 +154,11 @@ def _values(claims: Mapping[str, Any], name: str) -> frozenset[str]:
     if found is None:
         found = claims
         for step in name.split("."):
-            found = found.get(step) if isinstance(found, Mapping) else None
+            found = cast("Mapping[str, Any]", found).get(step) if isinstance(found, Mapping) else None
     if isinstance(found, str):
         return frozenset({found})
-    return frozenset(item for item in found if isinstance(item, str)) if isinstance(found, list) else frozenset()
+    listed = cast("list[object]", found) if isinstance(found, list) else []
+    return frozenset(item for item in listed if isinstance(item, str))
 
 
 def _role(claims: Mapping[str, Any], settings: OidcSettings) -> Role | None:

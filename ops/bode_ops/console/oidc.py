@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri  # type: ignore[import-untyped]  # it has no types
@@ -21,6 +21,7 @@ _ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
 _LEEWAY_SECONDS = 60
 _KEPT_SECONDS = 3600.0
 _TIMEOUT_SECONDS = 10.0
+_prepare = cast("Callable[..., str]", prepare_grant_uri)
 
 
 class OidcError(Exception):
@@ -65,7 +66,7 @@ class Oidc:
         """Start a log-in. Raises `OidcError` when the provider cannot be reached or is not who it should be."""
         about = (await self._known()).about
         state, nonce, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(32), secrets.token_urlsafe(64)
-        url: str = prepare_grant_uri(
+        written = _prepare(
             about["authorization_endpoint"],
             client_id=self._settings.client_id,
             response_type="code",
@@ -76,7 +77,7 @@ class Oidc:
             code_challenge=create_s256_code_challenge(verifier),
             code_challenge_method="S256",
         )
-        return Begun(url, state, nonce, verifier)
+        return Begun(written, state, nonce, verifier)
 
     async def finish(self, *, code: str, verifier: str, nonce: str, issuer: str | None) -> Mapping[str, Any]:
         """Exchange the code, check the ID token, and give its claims. Raises `OidcError`."""
@@ -96,14 +97,15 @@ class Oidc:
                 if secret is not None:
                     client.auth = httpx.BasicAuth(self._settings.client_id, secret.get_secret_value())
                 answer = await client.post(provider.about["token_endpoint"], data=asked)
-            token = answer.json() if answer.is_success else None
+            token: Any = answer.json() if answer.is_success else None
         except (httpx.HTTPError, OSError, ValueError, KeyError) as error:
             raise OidcError("not_reached") from error
         if not isinstance(token, dict):
             raise OidcError("code_refused")
-        if not isinstance(token.get("id_token"), str):
+        id_token = cast("dict[str, object]", token).get("id_token")
+        if not isinstance(id_token, str):
             raise OidcError("no_id_token")
-        return await self._claims(token["id_token"], nonce)
+        return await self._claims(id_token, nonce)
 
     async def _claims(self, token: str, nonce: str) -> Mapping[str, Any]:
         for again in (False, True):

@@ -135,7 +135,7 @@ class Doorkeeper:
 
         Raises 401, 403, 429, and 503 where the keys of the authorisation server cannot be had.
         """
-        if connection.scope.get("method") == HttpMethod.OPTIONS:
+        if dict[str, Any](connection.scope).get("method") == HttpMethod.OPTIONS:
             return  # which methods there are, and nothing else: the framework answers it
         needed = handler.opt.get("scope")
         if not isinstance(needed, Scope):

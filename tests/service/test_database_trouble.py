@@ -11,7 +11,7 @@ from litestar.testing import AsyncTestClient
 from sqlalchemy.exc import InternalError, OperationalError
 
 from bode.domain.parts import Outcome
-from bode.intake.api import on_defect
+from bode.intake.problems import on_defect
 from bode.store import steps, tables
 from bode.store.database import DATABASE_AWAY, Database
 from bode_adapters.contract import Capabilities
@@ -103,6 +103,7 @@ async def test_a_record_that_fails_once_is_made_again_and_nothing_is_called_twic
     assert await app.named(accepted.id, "outcome.unknown") == []
 
 
+@pytest.mark.slow
 async def test_while_answers_cannot_be_recorded_one_step_at_a_time_is_sent(make_app, database_url, monkeypatch):
     app = await make_app(database_url, hold_seconds=0.5)
     for _ in range(5):

@@ -20,7 +20,7 @@ from bode.store.vault import write_key_file
 from bode_adapters.contract import BoxMessage, Identifier, IdentifierKind, Placed, RefusalKind, Sender
 from bode_ops import assembly
 from bode_ops.exporter import DATABASE, DatabaseMetrics
-from bode_ops.run import _sweeping
+from bode_ops.run import _sweep
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ async def test_without_the_section_there_is_none_of_it(built):
 
 async def test_the_sweeper_beats(built, until):
     application = built('[heartbeat]\nevery = "2m"\n')
-    tasks = _sweeping(application, None)
+    tasks = _sweep(application, None)
 
     async def accepted():
         async with application.database.read() as connection:

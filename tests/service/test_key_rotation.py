@@ -49,7 +49,7 @@ async def test_what_is_sealed_under_the_old_key_is_moved_to_the_new_one_and_the_
     assert await key_ids(app.database) == {new.key_id}
     await keyring.open_vault(app.database, new, app.clock.now())
     assert await opened(app.database, new) == before
-    assert new.intake_key == old.intake_key, "zaaksystemen need not change theirs"
+    assert new.intake_seed == old.intake_seed, "zaaksystemen need not change theirs"
     assert new.return_path_key(1) == old.return_path_key(1), "bounces of mails on their way are still believed"
     assert new.lookup_hash("BSN", "1") == old.lookup_hash("BSN", "1")
     assert await keyring.rotate(app.database, both) == 0
@@ -107,7 +107,7 @@ async def test_an_installation_from_before_keys_could_change_keeps_its_hashes(ap
     both = Vault(NEW, OLD)
     await keyring.open_vault(app.database, both, app.clock.now())
     assert both.lookup_hash("BSN", "1") == app.vault.lookup_hash("BSN", "1")
-    assert both.intake_key == app.vault.intake_key
+    assert both.intake_seed == app.vault.intake_seed
 
 
 async def test_the_secret_of_keyed_hashes_changes_and_addresses_are_still_found(app, body):

@@ -275,7 +275,7 @@ async def test_registers_that_are_away_are_asked_again(side):
     side.mock.orders.append(Order("http-503", keer=3))
     await side.work()
     assert (await side.row()).answer == "besluiten:503"
-    for _ in range(3):
+    for _ in range(8):
         await side.work(hours=1)
     assert (await side.row()).state == State.WRITTEN
 

@@ -475,6 +475,7 @@ def ended_after(sock: socket.socket, drip: bytes = b"") -> float:
 HEAD = b"POST /v1/berichten HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer samen\r\nContent-Type: application/json\r\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "drip"),
     [
@@ -490,6 +491,7 @@ def test_a_client_that_drips_or_says_nothing_does_not_hold_the_server(server, fi
         assert 1 < ended_after(slow, drip) < 8  # client_timeout_seconds is 2 here
 
 
+@pytest.mark.slow
 def test_a_connection_that_was_used_and_then_drips_headers_is_ended(server):
     with connected(server) as slow:
         slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -498,6 +500,7 @@ def test_a_connection_that_was_used_and_then_drips_headers_is_ended(server):
         assert ended_after(slow, b"T") < 8
 
 
+@pytest.mark.slow
 def test_a_client_that_takes_nothing_of_its_answer_does_not_hold_the_server(server):
     with connected(server) as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

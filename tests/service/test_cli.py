@@ -863,6 +863,7 @@ def test_replies_are_classified_a_line_each(run):
 # ------------------------------------------------------------------------------------------------------ the real thing
 
 
+@pytest.mark.slow
 def test_a_real_process_starts_takes_a_message_and_stops_at_a_signal(bode, config):
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
@@ -890,6 +891,7 @@ def test_a_real_process_starts_takes_a_message_and_stops_at_a_signal(bode, confi
         assert secret not in logged
 
 
+@pytest.mark.slow
 def test_a_real_process_that_cannot_start_has_no_traceback(bode, config):
     config.write_text(config.read_text().replace("[database]", "[databse]"))
     with _process("run", "--config", config) as process:

@@ -85,6 +85,7 @@ async def test_a_database_that_is_gone_acknowledges_nothing_and_everybody_recove
         assert own.box.placements[message] == 1
 
 
+@pytest.mark.slow
 async def test_a_message_from_the_queue_waits_for_the_database(own, own_postgres, body, redis, until):
     key, broker = private_key(own.vault.intake_seed), connect(redis.url)
     oins = frozenset(own.parts.organisations)
@@ -108,6 +109,7 @@ async def test_a_message_from_the_queue_waits_for_the_database(own, own_postgres
     await queue.close()
 
 
+@pytest.mark.slow
 async def test_the_sequencer_goes_on_when_the_database_is_back(own, own_postgres, many_events, until):
     async def sequenced(number):
         return len(await own.rows(tables.evidence_leaf)) == number
@@ -153,6 +155,7 @@ asyncio.run(write(sys.argv[1], int(sys.argv[2])))
 """
 
 
+@pytest.mark.slow
 async def test_two_processes_write_one_sqlite_file_without_an_error(make_app, sqlite_url):
     app = await make_app(sqlite_url)
     writer = await asyncio.create_subprocess_exec(sys.executable, "-c", _WRITER, sqlite_url, "30")

@@ -63,6 +63,7 @@ def run(command, *, cwd, **environment):
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_examples_own_suite_passes_in_place(tmp_path):
     shutil.copytree(EXAMPLE, tmp_path / "postvak", ignore=shutil.ignore_patterns("__pycache__"))
     code, said = run(

@@ -48,6 +48,7 @@ async def test_what_was_read_is_kept_for_some_seconds(app):
     assert value("bode_deliveries", state="under_way") == 1
 
 
+@pytest.mark.slow
 async def test_a_database_that_is_away_is_told_and_not_raised(make_app, own_postgres):
     app = await make_app_on(make_app, own_postgres)
     await DatabaseMetrics(app.parts).refresh()

@@ -189,6 +189,7 @@ def by_mail(body, word="goed", number=0):
     return body(email=f"{word}.jan{number}@post.example.nl", channels=("email",), **LAAG)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("found", ["none", "an older one"])
 async def test_a_process_refuses_to_start_on_another_schema_and_says_what_to_do(bode, sqlite_url, tmp_path, found):
     if found == "none":
@@ -218,6 +219,7 @@ async def test_a_process_ends_on_sigterm_with_0(bode, to):
     assert seconds < GRACE + 2
 
 
+@pytest.mark.slow
 async def test_what_is_in_hand_at_sigterm_is_recorded(bode, mail, body, until):
     await bode.start()
     await bode.hand_in(*(by_mail(body, "slow", number) for number in range(3)))

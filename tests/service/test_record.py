@@ -115,6 +115,7 @@ async def test_what_happened_is_recorded_also_after_the_content_was_erased(app):
     assert not app.printer.printed, "there is nothing to print from"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [20])
 async def test_a_bounce_and_a_record_at_the_same_time_both_stay(app, make_app, database_url, rounds):
     """Neither is lost, and the evidence has one order."""

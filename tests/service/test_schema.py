@@ -101,6 +101,7 @@ async def test_an_upgrade_that_fails_half_way_leaves_nothing_and_can_be_made_aga
     await empty.check_schema()
 
 
+@pytest.mark.slow
 async def test_two_processes_that_upgrade_at_once_both_end_well(empty):
     url = empty.engine.url.render_as_string(hide_password=False)
     code = "import asyncio, sys; from bode.store.database import Database; asyncio.run(Database(sys.argv[1]).upgrade())"

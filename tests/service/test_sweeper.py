@@ -130,6 +130,7 @@ async def test_a_wiped_broker_is_rung_again_within_two_sweeps(make_app, database
     await doorbell.close()
 
 
+@pytest.mark.slow
 async def test_the_sweeper_works_and_nothing_is_lost_while_the_broker_is_down(make_app, sqlite_url, own_redis, until):
     broker = build_broker(own_redis.url, "bode")
     doorbell = Doorbell(broker, chunk=100)

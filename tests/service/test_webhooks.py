@@ -133,6 +133,7 @@ async def test_a_receiver_that_is_down_for_a_day_loses_nothing_and_gets_it_in_or
         assert kinds == ["aangenomen", "verzonden", "afgerond"]
 
 
+@pytest.mark.slow
 async def test_after_three_days_it_is_set_apart_and_one_command_sends_it_in_order(app, side, receiver):
     sender, teller = start(app, receiver(side.url))
     side.status = 500

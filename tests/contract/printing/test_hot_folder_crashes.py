@@ -58,6 +58,7 @@ async def test_a_crash_at_any_step_loses_nothing_and_prints_nothing_twice(
     assert house.names(".tmp") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True])
 async def test_a_crash_during_the_repair_of_a_crash_loses_nothing_either(house: Any, watched: Any, after: bool) -> None:
     await house.service.submit(letters=[letter()])  # the folders are there: their making has been crashed before

@@ -41,18 +41,21 @@ def _patient(seconds: float) -> type[asyncio.Protocol]:
 class _Patient(H11Protocol):
     """Ends a connection whose headers do not come whole in time, or whose answer nobody takes.
 
+    Who is still sending need not take yet: many clients send all of a large request before they read a word.
     How fast a body must come is the application's to say: it can still answer.
     """
 
     patience: float
     _overdue: asyncio.TimerHandle | None = None
     _stuck: asyncio.TimerHandle | None = None
+    _heard_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._overdue = self._later()
 
     def data_received(self, data: bytes) -> None:
+        self._heard_at = self.loop.time()
         super().data_received(data)
         answered: bool = getattr(self.cycle, "response_complete", False)  # before the first request there is none
         if self.conn.their_state is not h11.IDLE and not answered:
@@ -64,7 +67,7 @@ class _Patient(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stuck = self._stuck or self._later()
+        self._stuck = self._stuck or self.loop.call_later(self.patience, self._end_if_silent)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -75,6 +78,13 @@ class _Patient(H11Protocol):
         super().connection_lost(exc)
         _cancel(self._overdue)
         _cancel(self._stuck)
+
+    def _end_if_silent(self) -> None:
+        left = self._heard_at + self.patience - self.loop.time()
+        if left > 0:
+            self._stuck = self.loop.call_later(left, self._end_if_silent)
+        else:
+            self.transport.abort()
 
     def _later(self) -> asyncio.TimerHandle:
         end: Callable[[], None] = self.transport.abort

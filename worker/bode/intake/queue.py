@@ -120,6 +120,10 @@ class QueueIntake:
                 await asyncio.sleep(wait)
             else:
                 wait = 0.0
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # The broker's client can swallow it when we are told to stop while it reads.
+                raise asyncio.CancelledError
 
     async def work(self, sender: str, *, block_ms: int | None = None) -> int:
         """Take in what waits, a handful; gives how many entries. Raises what the broker or the database raises."""

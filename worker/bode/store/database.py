@@ -181,8 +181,7 @@ class Database:
         finally:
             # The server may have ended it meanwhile; then the lock is let go of already.
             with contextlib.suppress(*DATABASE_AWAY):
-                # Closed to the end, also when whoever sweeps is told to stop in the middle of it.
-                await asyncio.shield(asyncio.create_task(connection.close()))
+                await connection.close()
 
     async def upgrade_sql(self) -> str:
         """Give the statements that `upgrade` would carry out now, of PostgreSQL: nothing is changed or locked.

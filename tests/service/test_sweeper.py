@@ -15,8 +15,8 @@ from bode_adapters.contract import MailRefused, Unavailable
 
 FULL = MailRefused("rcpt_to", 452, "4.2.2 mailbox full", "mx.example.nl")
 
-# A sweeper that is cancelled in the moment it connects can leave that connection for the garbage collector: at the end of a
-# process that harms nobody. To be mended in `Database.sweeping_alone`.
+# A sweeper that is cancelled in the moment it connects can leave that connection for the garbage collector, as a
+# process ends. To be mended in `Database.sweeping_alone`.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 

@@ -29,7 +29,7 @@ async def killed(stage: Stage, runs: int, count: int) -> list[Row]:
     twice: list[int] = []
     for _ in range(runs):
         numbers = stage.numbers(count)
-        async with stage.installation(engine="lease_seconds = 15", extra=_QUICK) as bode:
+        async with stage.installation(engine="heartbeat_seconds = 5", extra=_QUICK) as bode:
             for one in [bode.start("worker"), bode.start("sweeper")]:
                 await one.started()
             stored = await bode.store(numbers)

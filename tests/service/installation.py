@@ -46,7 +46,7 @@ port = {port}
 port = 0
 [heartbeat]
 [engine]
-lease_seconds = 5
+heartbeat_seconds = 1.6
 sweep_seconds = 0.1
 report_seconds = 0.3
 grace_seconds = 3

@@ -3,7 +3,6 @@
 A refusal is one before any byte is sent: nothing listens here, and sockets beyond this machine are closed to tests.
 """
 
-import asyncio
 import socket
 import ssl
 from ipaddress import ip_network
@@ -11,10 +10,10 @@ from ipaddress import ip_network
 import httpx
 import pytest
 
+from bode.intake.fetching import DocumentSource
 from bode_adapters import connection as guard
 from bode_adapters.connection import Connection, checked_transport
 from bode_adapters.contract import SettingError
-from bode_adapters.fetch import Fetcher, FetchError
 from bode_adapters.rest import SettingsTable
 
 FORBIDDEN = {
@@ -82,13 +81,25 @@ async def call(url):
         await client.post(connection.base_url, content=b"{}")
 
 
+def source(url="https://zaken.example"):
+    """Give a place that documents may come from."""
+    return DocumentSource.read("zaken", url=url, organisations=["00000001999000010000"], settings={})
+
+
+async def fetch(url):
+    """Ask a document's address of its source, as intake does."""
+    async with source().connection.client(headers={}) as client:
+        await client.get(url)
+
+
 @pytest.mark.parametrize("address", FORBIDDEN.values(), ids=FORBIDDEN.keys())
 async def test_a_name_that_leads_there_is_refused_for_webhooks_and_documents(monkeypatch, connected, address):
     resolves_to(monkeypatch, address)
     with pytest.raises(httpx.ConnectError, match="not allowed"):
         await call("https://ontvanger.example/hook")
-    with pytest.raises(FetchError, match="address_not_allowed"):
-        await Fetcher(["zaken.example"]).fetch("https://zaken.example/1", most_bytes=10)
+    assert source().holds("https://zaken.example/1")
+    with pytest.raises(httpx.ConnectError, match="not allowed"):
+        await fetch("https://zaken.example/1")
     assert connected == []
 
 
@@ -104,8 +115,7 @@ def test_the_address_itself_is_refused_as_a_webhook_when_it_is_configured(addres
 @pytest.mark.parametrize("address", FORBIDDEN.values(), ids=FORBIDDEN.keys())
 def test_an_address_in_the_place_of_a_host_is_no_host_of_the_configuration(address):
     host = f"[{address}]" if ":" in address else address
-    with pytest.raises(FetchError, match=r"host_not_configured|url_malformed"):
-        Fetcher(["zaken.example"]).check(f"https://{host}/1")
+    assert not source().holds(f"https://{host}/1")
 
 
 @pytest.mark.parametrize("host", NUMERIC)
@@ -138,105 +148,47 @@ async def test_one_forbidden_address_among_good_ones_is_enough(monkeypatch, conn
 
 
 TRICKS = [
-    ("https://zaken.example@kwaad.example/1", "url_with_user"),
-    ("https://zaken.example:x@kwaad.example/1", "url_with_user"),
-    ("https://@zaken.example/1", "url_with_user"),
-    ("https://kwaad.example/@zaken.example", "host_not_configured"),
-    ("https://kwaad.example#zaken.example", "url_malformed"),
-    ("https://kwaad.example?zaken.example", "host_not_configured"),
-    ("https://kwaad.example\\@zaken.example/", "url_malformed"),
-    ("https://zaken.example\\.kwaad.example/", "url_malformed"),
-    ("https://zaken.example.kwaad.example/", "host_not_configured"),
-    ("https://xzaken.example/", "host_not_configured"),
-    ("https://zaken.example./", "host_not_configured"),
-    ("https://zaken.example:8443/", "host_not_configured"),
-    ("https://zaken.example:99999/", "host_not_configured"),
-    ("https://zaken.example:/../x y", "url_malformed"),
-    ("https://zaken。example/", "url_malformed"),
-    ("https://ⓩaken.example/", "url_malformed"),
-    ("http://zaken.example/1", "url_not_https"),
-    ("HTTP://zaken.example/1", "url_not_https"),
-    ("file:///etc/passwd", "url_not_https"),
-    ("gopher://zaken.example/", "url_not_https"),
-    ("//zaken.example/1", "url_not_https"),
-    ("zaken.example/1", "url_not_https"),
-    ("", "url_not_https"),
-    ("https://", "host_not_configured"),
-    ("https://zaken.example/\r\nHost: kwaad.example", "url_malformed"),
-    ("https://zaken.example/" + "x" * 3000, "url_malformed"),
+    "https://zaken.example@kwaad.example/1",
+    "https://zaken.example:x@kwaad.example/1",
+    "https://@zaken.example/1",
+    "https://kwaad.example/@zaken.example",
+    "https://kwaad.example#zaken.example",
+    "https://kwaad.example?zaken.example",
+    "https://kwaad.example\\@zaken.example/",
+    "https://zaken.example\\.kwaad.example/",
+    "https://zaken.example.kwaad.example/",
+    "https://xzaken.example/",
+    "https://zaken.example./",
+    "https://zaken.example:8443/",
+    "https://zaken.example:99999/",
+    "https://zaken.example:/../x y",
+    "http://zaken.example/1",
+    "HTTP://zaken.example/1",
+    "file:///etc/passwd",
+    "gopher://zaken.example/",
+    "//zaken.example/1",
+    "zaken.example/1",
+    "",
+    "https://",
+    "https://zaken.example/\r\nHost: kwaad.example",
 ]
 
 
-@pytest.mark.parametrize(("url", "code"), TRICKS)
-def test_a_url_that_only_looks_like_one_of_ours_is_refused_and_not_shown(url, code):
-    with pytest.raises(FetchError) as refused:
-        Fetcher(["zaken.example"]).check(url)
-    assert refused.value.code == code
-    assert "kwaad" not in str(refused.value)
+@pytest.mark.parametrize("url", TRICKS)
+def test_a_url_that_only_looks_like_one_of_ours_is_refused(url):
+    assert not source().holds(url)
+
+
+def test_a_host_written_with_other_signs_is_our_own_or_none():
+    assert not source().holds("https://ⓩaken.example/1")
+    same = "https://zaken。example/1"  # the full stop of IDNA: what is called is the source itself
+    assert not source().holds(same) or httpx.URL(same).host == "zaken.example"
 
 
 def test_a_url_of_ours_is_not_refused():
-    fetcher = Fetcher(["zaken.example", "dms.example:8443"])
-    assert fetcher.check("https://ZAKEN.example/documenten/1?versie=2").host == "zaken.example"
-    assert fetcher.check("https://zaken.example:443/1").host == "zaken.example"
-    assert fetcher.check("https://dms.example:8443/1").port == 8443
-
-
-class Answering(httpx.AsyncBaseTransport):
-    """Stands in for the other side, behind all checks."""
-
-    def __init__(self, answer):
-        self.answer = answer
-
-    async def handle_async_request(self, request):
-        return self.answer(request)
-
-
-def fetching(answer, **options):
-    fetcher = Fetcher(["zaken.example"], **options)
-    fetcher._client._transport = Answering(answer)
-    return fetcher
-
-
-async def pdf():
-    yield b"%P"
-    yield b"DF"
-
-
-async def endless():
-    while True:
-        yield b"x" * 1000
-        await asyncio.sleep(0)
-
-
-@pytest.mark.parametrize(
-    ("answer", "code"),
-    [
-        (lambda _: httpx.Response(302, headers={"Location": "http://169.254.169.254/"}), "redirected"),
-        (lambda _: httpx.Response(308, headers={"Location": "https://zaken.example/2"}), "redirected"),
-        (lambda _: httpx.Response(200, headers={"Content-Length": "9" * 40}, content=endless()), "too_large"),
-        (lambda _: httpx.Response(200, content=endless()), "too_large"),
-        (lambda _: httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=endless()), "packed"),
-        (lambda _: httpx.Response(404), "status_404"),
-        (lambda _: httpx.Response(503), "status_503"),
-    ],
-)
-async def test_an_answer_that_is_not_the_document_is_refused(answer, code):
-    with pytest.raises(FetchError) as refused:
-        await fetching(answer).fetch("https://zaken.example/1", most_bytes=5000)
-    assert refused.value.code == code
-    assert refused.value.temporary is (code == "status_503")
-
-
-async def test_a_document_is_fetched_with_its_hosts_own_headers():
-    def answer(request):
-        assert request.headers["Authorization"] == "Bearer geheim"
-        return httpx.Response(200, headers={"Content-Type": "application/PDF; x=1"}, content=pdf())
-
-    fetcher = fetching(answer, headers={"zaken.example": {"Authorization": "Bearer geheim"}})
-    fetched = await fetcher.fetch("https://zaken.example/1", most_bytes=4)
-    assert (fetched.content, fetched.media_type) == (b"%PDF", "application/pdf")
-    await fetcher.close()
+    assert source().holds("https://ZAKEN.example/documenten/1?versie=2")
+    assert source().holds("https://zaken.example:443/1")
+    assert source("https://dms.example:8443").holds("https://dms.example:8443/1")
 
 
 async def test_a_network_of_ones_own_is_called_where_the_configuration_says_so(monkeypatch, connected):

@@ -6,9 +6,11 @@ As a program (`python -m tests.benchmarks.evidence DATABASE`) it is the sequence
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,21 +20,29 @@ import msgspec
 import sqlalchemy as sa
 
 from bode.clock import Clock
+from bode.compose.copy import CopyComposer, CopyFacts, Entry
 from bode.domain.decision import Fact
 from bode.domain.message import AddresseeKind, Confidentiality, Nature
 from bode.domain.parts import Brief, Delivery
 from bode.engine.checkpoints import Checkpoints
+from bode.engine.copies import Audience, Copies
 from bode.engine.evidence_audit import Audit
 from bode.engine.sequencer import Sequencer
 from bode.evidence.chain import GENESIS
 from bode.evidence.envelope import Sealed, seal
 from bode.evidence.merkle import verify_inclusion
 from bode.evidence.note import SigningKey
+from bode.evidence.verify import Trust, Verdict, verify
+from bode.settings import config_folder
 from bode.store import tables
 from bode.store.database import Database
+from bode.store.events import StoredEvent
 from bode.store.evidence_log import latest_checkpoint, prove_events, prove_growth
 from bode.store.log_folder import LogFolder
+from bode.store.vault import Vault
 from bode_ops.demo.scenarios import MAASVELD
+from bode_ops.simulate.world import simulated_policy
+from bode_ops.story import timeline, when
 
 ORIGIN = "bench.example"
 PER_MESSAGE = 10
@@ -53,6 +63,7 @@ async def large(database: Database, folder: Path, events: int) -> dict[str, floa
     await Checkpoints(database, Clock(), log, key, every_seconds=60).publish()
     took["first_publishing"] = time.perf_counter() - started
     took |= await _prove(database, [message for chunk in messages for message in chunk])
+    took |= await _export(database, log, key, messages[0][0])
     faults: list[str] = []
     report = await Audit(database, lambda fault: faults.append(str(fault)), folder=log).run()
     if faults or report.leaves < events:
@@ -93,6 +104,41 @@ async def _prove(database: Database, messages: list[UUID]) -> dict[str, float]:
         "proofs_of_a_message_worst_ms": max(times) * 1e3,
         "consistency_proof_ms": consistency * 1e3,
     }
+
+
+async def _export(database: Database, log: LogFolder, key: SigningKey, message: UUID) -> dict[str, float]:
+    """Give out an extract of one message, with its PDF, and verify it: as `bode evidence export` and `verify` do."""
+    vault = Vault(os.urandom(32))
+    row = {"message_id": message, "key_id": vault.key_id, "wrapped_key": vault.new_key(message).wrapped, "sealed": b""}
+    async with database.write() as connection:
+        await connection.execute(sa.insert(tables.content), [row])
+    composer = CopyComposer(config_folder() / "extracts")
+
+    def pdf(chosen: Sequence[StoredEvent], count: int) -> bytes:
+        entries = [
+            Entry(when(line.at), line.title, line.detail, (), "klok van de afzender")
+            for line in timeline(chosen, channels={})
+        ]
+        return composer.compose(
+            CopyFacts("Gemeente Maasveld", "B-1", str(message), entries[0].when, ORIGIN, entries, count - len(chosen))
+        )
+
+    copies = Copies(database, vault, simulated_policy(), Clock(), ORIGIN)
+    started = time.perf_counter()
+    issued = await copies.issue(message, audience=Audience.COURT, by="bench", make_pdf=pdf)
+    while await Sequencer(database).work():
+        pass
+    await Checkpoints(database, Clock(), log, key, every_seconds=60).publish()
+    extract = await copies.finish(issued)
+    exported = time.perf_counter() - started
+    times: list[float] = []
+    for _ in range(20):
+        started = time.perf_counter()
+        report = verify(extract, Trust([key.verifier]))
+        times.append(time.perf_counter() - started)
+        if report.verdict is not Verdict.VALID:
+            raise SystemExit(f"the extract does not verify: {report.lines()}")
+    return {"export": exported, "verify_median_ms": sorted(times)[10] * 1e3, "verify_worst_ms": max(times) * 1e3}
 
 
 async def _write(database: Database, count: int) -> list[UUID]:

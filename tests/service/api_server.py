@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import httpx
 import pikepdf
+import toml_parts
 import uvicorn
 
 from bode import settings as configuration
@@ -27,7 +28,8 @@ from bode_ops.http_server import server_config
 MAASVELD, ZANDWIJK = "00000001999000010000", "00000001999000020000"
 KEYS = {"maasveld": (MAASVELD,), "zandwijk": (ZANDWIJK,), "samen": (MAASVELD, ZANDWIJK)}
 MAX_BODY = 200_000
-CONFIG = """
+CONFIG = (
+    """
 [database]
 url = "sqlite:///{folder}/bode.db"
 [keys]
@@ -40,17 +42,6 @@ folder = "{folder}/evidence"
 max_body_bytes = {max_body}
 client_timeout_seconds = 2
 {keys}
-[channels.mijnoverheid]
-adapter = "mijnoverheid"
-kind = "box"
-label = "Berichtenbox van MijnOverheid"
-url = "https://mijn.overheid.nl"
-ceiling = "hoog"
-primary = true
-[channels.mijnoverheid.settings]
-base_url = "http://127.0.0.1:9"
-api_key = "sleutel"
-leverancier_oin = "00000001999000090000"
 [channels.email]
 adapter = "smtp-carrier"
 kind = "email"
@@ -60,29 +51,13 @@ ceiling = "laag"
 host = "127.0.0.1"
 port = 9
 tls = "none"
-[notices]
-adapter = "smtp-notifier"
-[notices.settings]
-host = "127.0.0.1"
-port = 9
-tls = "none"
-[print]
-adapter = "print-folder"
-[print.settings]
-folder = "{folder}/print"
-[organisations.00000001999000010000]
-name = "Gemeente Maasveld"
-email = "noreply@maasveld.example.nl"
-contact = "telefoon 14 0999"
-address = ["Postbus 100", "1200 AA  MAASVELD"]
-box_types = {{ mijnoverheid = "MVBESLUI" }}
-[organisations.00000001999000020000]
-name = "Gemeente Zandwijk"
-email = "noreply@zandwijk.example.nl"
-contact = "telefoon 14 0998"
-address = ["Postbus 200", "1300 AA  ZANDWIJK"]
-box_types = {{ mijnoverheid = "ZWBESLUI" }}
 """
+    + toml_parts.mijnoverheid()
+    + toml_parts.notices()
+    + toml_parts.PRINT_FOLDER
+    + toml_parts.MAASVELD
+    + toml_parts.ZANDWIJK
+)
 
 
 def application(name: str, organisations, digest: str, **more: Any) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 import httpx
+import toml_parts
 
 from bode.clock import Clock
 from bode.store import steps
@@ -27,7 +28,8 @@ from bode_ops import cli
 from bode_ops.commands import base
 
 LANES = ("mijnoverheid", "mijndomein", "kennisgeving", "print")
-CONFIG = """
+CONFIG = (
+    """
 [database]
 url = "{database}"
 [keys]
@@ -50,44 +52,18 @@ heartbeat_seconds = 1.6
 sweep_seconds = 0.1
 report_seconds = 0.3
 grace_seconds = 3
-[channels.mijnoverheid]
-adapter = "mijnoverheid"
-kind = "box"
-label = "Berichtenbox van MijnOverheid"
-url = "https://mijn.overheid.nl"
-ceiling = "hoog"
-primary = true
-[channels.mijnoverheid.settings]
-base_url = "{mijnoverheid}"
-api_key = "sleutel"
-leverancier_oin = "00000001999000090000"
-[channels.mijndomein]
-adapter = "mijndomein"
-kind = "box"
-label = "Mijn Gemeente"
-url = "https://mijn.gemeente.example"
-ceiling = "substantieel"
-[channels.mijndomein.settings]
-base_url = "{mijndomein}/api/v1"
-[notices]
-adapter = "smtp-notifier"
-[notices.settings]
-host = "127.0.0.1"
-port = {smtp}
-tls = "none"
 [print]
 adapter = "print-rest"
 [print.settings]
 base_url = "{print_service}"
 token = "mock"
 specification = "c5-venster"
-[organisations.00000001999000010000]
-name = "Gemeente Maasveld"
-email = "noreply@maasveld.example.nl"
-contact = "telefoon 14 0999"
-address = ["Postbus 100", "1200 AA  MAASVELD"]
-box_types = {{ mijnoverheid = "MVBESLUI" }}
 """
+    + toml_parts.mijnoverheid(base_url="{mijnoverheid}")
+    + toml_parts.mijndomein("{mijndomein}/api/v1")
+    + toml_parts.notices("{smtp}")
+    + toml_parts.MAASVELD
+)
 
 
 class Installation:

@@ -21,6 +21,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 import structlog
+import toml_parts
 
 from bode import settings
 from bode.store.vault import Vault, read_key_file
@@ -28,7 +29,8 @@ from bode_ops import assembly, cli
 from bode_ops.commands import base
 
 OIN, OTHER = "00000001999000010000", "00000001999000020000"
-CONFIG = """
+CONFIG = (
+    """
 [database]
 url = "sqlite:///{folder}/bode.db"
 [keys]
@@ -37,40 +39,13 @@ file = "{folder}/bode.key"
 port = 0
 [bounces]
 port = 0
-[channels.mijnoverheid]
-adapter = "mijnoverheid"
-kind = "box"
-label = "Berichtenbox van MijnOverheid"
-url = "https://mijn.overheid.nl"
-ceiling = "hoog"
-primary = true
-[channels.mijnoverheid.settings]
-base_url = "http://127.0.0.1:9"
-api_key = "zeer-geheime-sleutel"
-leverancier_oin = "00000001999000090000"
-[notices]
-adapter = "smtp-notifier"
-[notices.settings]
-host = "127.0.0.1"
-port = 9
-tls = "none"
-[print]
-adapter = "print-folder"
-[print.settings]
-folder = "{folder}/print"
-[organisations.00000001999000010000]
-name = "Gemeente Maasveld"
-email = "noreply@maasveld.example.nl"
-contact = "telefoon 14 0999"
-address = ["Postbus 100", "1200 AA  MAASVELD"]
-box_types = {{ mijnoverheid = "MVBESLUI" }}
-[organisations.00000001999000020000]
-name = "Gemeente Zandwijk"
-email = "noreply@zandwijk.example.nl"
-contact = "telefoon 14 0998"
-address = ["Postbus 200", "1300 AA  ZANDWIJK"]
-box_types = {{ mijnoverheid = "ZWBESLUI" }}
 """
+    + toml_parts.mijnoverheid(api_key="zeer-geheime-sleutel")
+    + toml_parts.notices()
+    + toml_parts.PRINT_FOLDER
+    + toml_parts.MAASVELD
+    + toml_parts.ZANDWIJK
+)
 
 
 @pytest.fixture

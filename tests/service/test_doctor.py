@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
+import toml_parts
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -26,7 +27,8 @@ from bode_ops import cli, doctor
 from bode_ops.commands import base
 from bode_ops.doctor import Verdict, examine
 
-CONFIG = """
+CONFIG = (
+    """
 [database]
 url = "{database}"
 [keys]
@@ -35,41 +37,13 @@ file = "{folder}/bode.key"
 key_file = "{folder}/evidence.key"
 origin = "doctor.example"
 folder = "{folder}/evidence"
-[channels.mijnoverheid]
-adapter = "mijnoverheid"
-kind = "box"
-label = "Berichtenbox van MijnOverheid"
-url = "https://mijn.overheid.nl"
-ceiling = "hoog"
-primary = true
-[channels.mijnoverheid.settings]
-base_url = "{mijnoverheid}"
-api_key = "zeer-geheime-sleutel"
-leverancier_oin = "00000001999000090000"
-[channels.mijndomein]
-adapter = "mijndomein"
-kind = "box"
-label = "Mijn Gemeente"
-url = "https://mijn.gemeente.example"
-ceiling = "substantieel"
-[channels.mijndomein.settings]
-base_url = "{mijndomein}"
-[notices]
-adapter = "smtp-notifier"
-[notices.settings]
-host = "127.0.0.1"
-port = {smtp}
-tls = "none"
-[print]
-adapter = "print-folder"
-[print.settings]
-folder = "{folder}/print"
-[organisations.00000001999000010000]
-name = "Gemeente Maasveld"
-email = "noreply@maasveld.example.nl"
-contact = "telefoon 14 0999"
-address = ["Postbus 100", "1200 AA  MAASVELD"]
 """
+    + toml_parts.mijnoverheid(base_url="{mijnoverheid}", api_key="zeer-geheime-sleutel")
+    + toml_parts.mijndomein("{mijndomein}")
+    + toml_parts.notices("{smtp}")
+    + toml_parts.PRINT_FOLDER
+    + toml_parts.MAASVELD
+)
 
 
 class Installation:

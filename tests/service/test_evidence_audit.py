@@ -22,6 +22,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 import structlog
+import toml_parts
 
 from bode.engine.checkpoints import REFUSED, Checkpoints, SigningRefusedError
 from bode.engine.evidence_audit import Audit
@@ -39,7 +40,8 @@ from bode_ops.commands import base
 
 ORIGIN = "gemeente.example/test"
 NOBODY = MailRefused("rcpt_to", 550, "5.1.1 user unknown", "mx.example.nl")
-CONFIG = """
+CONFIG = (
+    """
 [database]
 url = "{url}"
 [keys]
@@ -56,16 +58,10 @@ ceiling = "laag"
 [channels.email.settings]
 host = "127.0.0.1"
 tls = "none"
-[notices]
-adapter = "smtp-notifier"
-[notices.settings]
-host = "127.0.0.1"
-tls = "none"
-[print]
-adapter = "print-folder"
-[print.settings]
-folder = "{folder}/print"
 """
+    + toml_parts.notices()
+    + toml_parts.PRINT_FOLDER
+)
 
 
 @dataclass

@@ -12,12 +12,14 @@ import venv
 from pathlib import Path
 
 import pytest
+import toml_parts
 
 from bode.store.vault import write_key_file
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "postvak"
-CONFIG = """
+CONFIG = (
+    """
 [database]
 url = "sqlite:///{folder}/bode.db"
 [keys]
@@ -32,22 +34,15 @@ primary = true
 [channels.postvak.settings]
 base_url = "http://127.0.0.1:9"
 token = "geheim"
-[notices]
-adapter = "smtp-notifier"
-[notices.settings]
-host = "127.0.0.1"
-port = 9
-tls = "none"
-[print]
-adapter = "print-folder"
-[print.settings]
-folder = "{folder}/print"
 [organisations.00000001999000010000]
 name = "Gemeente Maasveld"
 email = "noreply@gemeente.example"
 contact = "14 0999"
 address = ["Postbus 100", "1200 AA  MAASVELD"]
 """
+    + toml_parts.notices()
+    + toml_parts.PRINT_FOLDER
+)
 
 
 def run(command, *, cwd, **environment):

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import msgspec
 import pytest
+import toml_parts
 
 from bode import settings
 from bode.domain.policy import Policy
@@ -110,37 +111,18 @@ async def test_the_box_refuses_what_is_no_heartbeat():
     assert (answer.code, answer.kind) == ("not_a_heartbeat", RefusalKind.DEFECT)
 
 
-CONFIG = """
+CONFIG = (
+    """
 [database]
 url = "{url}"
 [keys]
 file = "{folder}/bode.key"
-[channels.mijnoverheid]
-adapter = "mijnoverheid"
-kind = "box"
-label = "Berichtenbox van MijnOverheid"
-url = "https://mijn.overheid.nl"
-ceiling = "hoog"
-primary = true
-[channels.mijnoverheid.settings]
-base_url = "http://127.0.0.1:9"
-api_key = "sleutel"
-leverancier_oin = "00000001999000090000"
-[notices]
-adapter = "smtp-notifier"
-[notices.settings]
-host = "127.0.0.1"
-tls = "none"
-[print]
-adapter = "print-folder"
-[print.settings]
-folder = "{folder}/print"
-[organisations.00000001999000010000]
-name = "Gemeente Maasveld"
-email = "noreply@maasveld.example.nl"
-contact = "telefoon 14 0999"
-address = ["Postbus 100", "1200 AA  MAASVELD"]
 """
+    + toml_parts.mijnoverheid()
+    + toml_parts.notices()
+    + toml_parts.PRINT_FOLDER
+    + toml_parts.MAASVELD
+)
 
 
 @pytest.fixture

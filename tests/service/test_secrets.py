@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import toml_parts
 
 from bode import settings as configuration
 
@@ -16,7 +17,8 @@ SECRETS = {
     "relay": "GEHEIM-RELAIS-4-LANG-GENOEG",
     "key": "ab" * 32,
 }
-CONFIG = """
+CONFIG = (
+    """
 [database]
 url = "postgresql://bode:{database}@127.0.0.1:9/bode"
 [broker]
@@ -25,35 +27,12 @@ url = "redis://:{broker}@127.0.0.1:9/0"
 environment = "BODE_TEST_KEY"
 [bounces]
 relays.postbode = {{ secrets = ["{relay}"] }}
-[channels.mijnoverheid]
-adapter = "mijnoverheid"
-kind = "box"
-label = "Berichtenbox"
-url = "https://mijn.overheid.nl"
-ceiling = "hoog"
-primary = true
-[channels.mijnoverheid.settings]
-transport = "rest"
-base_url = "http://127.0.0.1:9"
-api_key = "{api_key}"
-leverancier_oin = "00000001999000090000"
-[notices]
-adapter = "smtp-notifier"
-[notices.settings]
-host = "127.0.0.1"
-port = 9
-tls = "none"
-[print]
-adapter = "print-folder"
-[print.settings]
-folder = "{folder}/print"
-[organisations.00000001999000010000]
-name = "Gemeente Maasveld"
-email = "noreply@maasveld.example.nl"
-contact = "telefoon 14 0999"
-address = ["Postbus 100", "1200 AA  MAASVELD"]
-box_types = {{ mijnoverheid = "MVBESLUI" }}
 """
+    + toml_parts.mijnoverheid(api_key="{api_key}")
+    + toml_parts.notices()
+    + toml_parts.PRINT_FOLDER
+    + toml_parts.MAASVELD
+)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
@@ -170,6 +171,7 @@ async def test_the_sweeper_beats(built, until):
     await until(accepted)
     for task in tasks:
         task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     assert [row.organisation for row in await accepted()] == [heartbeat.OIN]
     await application.close()
 

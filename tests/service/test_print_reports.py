@@ -234,6 +234,7 @@ async def test_a_print_service_that_raises_does_not_end_the_reading(app, letter,
 
     await until(posted)
     reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
 
 
 async def test_one_report_that_cannot_be_decided_does_not_hold_up_the_others(app, letter):

@@ -15,10 +15,6 @@ from bode_adapters.contract import MailRefused, Unavailable
 
 FULL = MailRefused("rcpt_to", 452, "4.2.2 mailbox full", "mx.example.nl")
 
-# A sweeper that is cancelled in the moment it connects can leave that connection for the garbage collector, as a
-# process ends. To be mended in `Database.sweeping_alone`.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 async def test_what_is_due_is_made_ready_and_rung_for(app, body):
     at = app.clock.now() + timedelta(hours=6)
@@ -118,6 +114,7 @@ async def test_the_loop_goes_on_whatever_a_pass_meets(app, monkeypatch, until):
     await until(lambda: len(passes) > 3)
     assert not running.done()
     running.cancel()
+    await asyncio.gather(running, return_exceptions=True)  # before its database is closed under it
 
 
 async def test_a_wiped_broker_is_rung_again_within_two_sweeps(make_app, database_url, redis):

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from bode.store import evidence_log, steps, tables
 from bode.store.evidence_keys import read_keyring
 from bode.store.log_folder import LogFolder
-from bode.store.staff import StaffAct, record_act, under_seal
+from bode.store.staff import StaffAct, record_act
 from bode_ops.assembly import Application
 
 
@@ -40,7 +40,7 @@ async def restored(application: Application, *, by: str, reason: str) -> Restore
         since = newest.scalar_one_or_none()
         doubted = await steps.doubt(connection, since=since or clock.now(), now=clock.now(), real_now=clock.real())
         act = StaffAct(clock.now(), by, "database_restored", "database", reason)
-        await record_act(connection, under_seal(act, application.parts.vault))
+        await record_act(connection, application.parts.vault, act)
         here = await evidence_log.length(connection)
     published = await asyncio.to_thread(_published, application)
     return Restored(since, doubted, published - here if published is not None else None)

@@ -181,7 +181,12 @@ def _console(app: Application) -> list[Router]:
     public_url = settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}"
     organisations = {oin: item.name for oin, item in app.parts.organisations.items()}
     access = Access(
-        settings.console, database=app.database, clock=app.clock, organisations=organisations, public_url=public_url
+        settings.console,
+        database=app.database,
+        vault=app.parts.vault,
+        clock=app.clock,
+        organisations=organisations,
+        public_url=public_url,
     )
     desk = Desk(
         settings=settings.console,

@@ -35,7 +35,7 @@ async def full(app, many_events):
         await connection.execute(sa.insert(tables.evidence_checkpoint), row)
         said = {"origin": "test/log", "size": 300, "kind": "witness", "content": b"", "received_at": app.clock.now()}
         await connection.execute(sa.insert(tables.evidence_attestation), said)
-        await record_act(connection, StaffAct(app.clock.now(), "Anna", "lane_stopped", "print", "storing"))
+        await record_act(connection, app.vault, StaffAct(app.clock.now(), "Anna", "lane_stopped", "print", "storing"))
     for table in ADDED_TO_ONLY:
         assert await app.rows(tables.metadata.tables[table]), table
     return app

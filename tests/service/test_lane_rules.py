@@ -9,7 +9,7 @@ from bode.domain.lane_rules import LaneRules, QuietHours
 from bode.domain.parts import NoticeState
 from bode.engine.lane_rules import KEPT
 from bode.store import lanes, tables
-from bode.store.staff import StaffAct, opened, read_acts, record_act, under_seal
+from bode.store.staff import StaffAct, read_acts, record_act
 from bode_adapters.contract import MailRefused
 
 FULL = MailRefused("rcpt_to", 452, "4.2.2 mailbox full", "mx.example.nl")
@@ -115,10 +115,10 @@ async def test_a_rule_that_this_version_does_not_know_leaves_the_lane_as_configu
 async def test_the_reason_of_an_act_is_sealed_and_its_values_are_not(app):
     act = StaffAct(app.clock.now(), "Anna", "lane_set", PRINT, "Storing bij Jantje", '{"old":{},"new":{"breaker":2}}')
     async with app.database.write() as connection:
-        await record_act(connection, under_seal(act, app.vault))
+        await record_act(connection, app.vault, act)
     (row,) = await app.rows(tables.staff_act)
     assert row.reason is None
     assert b"Jantje" not in row.sealed
     async with app.database.read() as connection:
-        (read,) = await read_acts(connection, most=5)
-    assert opened(read, app.vault) == replace(act, id=read.id)
+        (read,) = await read_acts(connection, app.vault, most=5)
+    assert read == replace(act, id=read.id)

@@ -161,7 +161,9 @@ async def test_what_came_in_goes_on_its_own_term_and_what_is_not_decided_stays(a
 
 async def test_acts_of_staff_go_on_their_own_term_and_that_is_an_act(app, keeper):
     async with app.database.write() as connection:
-        await staff.record_act(connection, staff.StaffAct(app.clock.now(), "jan", "lane_stopped", "print", "x"))
+        await staff.record_act(
+            connection, app.vault, staff.StaffAct(app.clock.now(), "jan", "lane_stopped", "print", "x")
+        )
     app.clock.move(days=3 * 365 + 1)
     assert await keeper.purge() == {(ALL_OTHERS, Kind.AUDIT): 1}
     (left,) = await app.rows(tables.staff_act)
@@ -170,7 +172,9 @@ async def test_acts_of_staff_go_on_their_own_term_and_that_is_an_act(app, keeper
 
 async def test_acts_of_staff_do_not_go_within_half_a_year_whoever_says_so(app):
     async with app.database.write() as connection:
-        await staff.record_act(connection, staff.StaffAct(app.clock.now(), "jan", "lane_stopped", "print", "x"))
+        await staff.record_act(
+            connection, app.vault, staff.StaffAct(app.clock.now(), "jan", "lane_stopped", "print", "x")
+        )
     app.clock.move(days=183)
     with pytest.raises(sa.exc.IntegrityError, match="before its term is over"):
         async with app.database.write() as connection:

@@ -81,7 +81,7 @@ def keys_rotate(*, reason: Reason, by: By | None = None, config: Config = None) 
             now = application.clock.now()
             async with database.write() as connection:
                 act = staff.StaffAct(now, who, "key_rotated", vault.key_id, why)
-                await staff.record_act(connection, staff.under_seal(act, vault))
+                await staff.record_act(connection, vault, act)
         return done, vault.key_id
 
     done, key_id = with_application(config, work)
@@ -114,7 +114,7 @@ def keys_rotate_lookup(
         await keyring.drop_older_lookup_secrets(database, vault)
         act = staff.StaffAct(application.clock.now(), who, "lookup_rotated", f"generation {generation}", why)
         async with database.write() as connection:
-            await staff.record_act(connection, staff.under_seal(act, vault))
+            await staff.record_act(connection, vault, act)
         return done
 
     console.print(f"{with_application(config, work)} hashes made anew; the older secret is gone")

@@ -14,7 +14,7 @@ from bode.domain.lane_rules import LaneRuleError, LaneRules
 from bode.engine.lane_rules import configured
 from bode.store import lanes, steps, tables
 from bode.store.lanes import Changes
-from bode.store.staff import StaffAct, opened, read_acts, record_act, under_seal
+from bode.store.staff import StaffAct, read_acts, record_act
 from bode_ops.assembly import Application
 from bode_ops.commands.base import By, Config, Reason, UsageError, a_reason, console, me, with_application
 
@@ -135,7 +135,7 @@ def _change(
                 await lanes.write_changes(connection, name, new)
                 detail = msgspec.json.encode({"old": old, "new": new}).decode()
                 done = StaffAct(application.clock.now(), by or me(), act, name, why, detail)
-                await record_act(connection, under_seal(done, parts.vault))
+                await record_act(connection, parts.vault, done)
             return differs
 
     differs = with_application(config, work)
@@ -158,7 +158,7 @@ def lane_stop(name: str, /, *, reason: Reason, by: By | None = None, config: Con
             stopped = await steps.stop_lane(connection, name, reason=why, by=who, now=now)
             if stopped:
                 done = StaffAct(now, who, "lane_stopped", name, why)
-                await record_act(connection, under_seal(done, application.parts.vault))
+                await record_act(connection, application.parts.vault, done)
             return stopped
 
     console.print(f"lane {name}: {'stopped' if with_application(config, work) else 'was stopped already'}")
@@ -176,7 +176,7 @@ def lane_start(name: str, /, *, reason: Reason | None = None, by: By | None = No
             started = await steps.start_lane(connection, name, by=who)
             if started:
                 done = StaffAct(application.clock.now(), who, "lane_started", name, why)
-                await record_act(connection, under_seal(done, application.parts.vault))
+                await record_act(connection, application.parts.vault, done)
             return started
 
     console.print(f"lane {name}: {'started' if with_application(config, work) else 'was running already'}")
@@ -188,7 +188,7 @@ def lane_acts(*, most: Annotated[int, Parameter(help="How many, newest first.")]
 
     async def work(application: Application) -> list[StaffAct]:
         async with application.database.read() as connection:
-            return [opened(act, application.parts.vault) for act in await read_acts(connection, most=most)]
+            return await read_acts(connection, application.parts.vault, most=most)
 
     table = Table("at", "about", Column("act", no_wrap=True), "by", "reason; old and new")
     for act in with_application(config, work):

@@ -16,7 +16,7 @@ from rich.table import Table
 from bode.intake.poison import Poison, SetApart
 from bode.intake.queue import Streams, connect
 from bode.intake.sealed import private_key, public_key, seal
-from bode.store.staff import StaffAct, record_act, under_seal
+from bode.store.staff import StaffAct, record_act
 from bode_ops.assembly import Application
 from bode_ops.commands.base import (
     AwayError,
@@ -126,7 +126,7 @@ def _act(act: StaffAct, sender: str, entry: str, config: Config, do: Callable[[P
             return False
         done = replace(act, at=application.clock.now())
         async with application.database.write() as connection:
-            await record_act(connection, under_seal(done, application.parts.vault))
+            await record_act(connection, application.parts.vault, done)
         return await do(poison)
 
     if not _with_broker(config, work):

@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from bode.store import zgw
-from bode.store.staff import StaffAct, record_act, under_seal
+from bode.store.staff import StaffAct, record_act
 from bode.store.zgw import Decision, State
 from bode_adapters.zgw import RegisterAwayError, RegisterRefusedError
 from bode_ops.assembly import Application
@@ -61,7 +61,7 @@ def zgw_retry(besluit: _Besluit, /, *, reason: Reason, by: By | None = None, con
             found = await zgw.retry(connection, besluit, now)
             if found:
                 act = StaffAct(now, by or me(), "zgw_retried", besluit.rpartition("/")[2], why)
-                await record_act(connection, under_seal(act, application.parts.vault))
+                await record_act(connection, application.parts.vault, act)
             return found
 
     if not with_application(config, work):
@@ -80,7 +80,7 @@ def zgw_seen(besluit: _Besluit, /, *, reason: Reason, by: By | None = None, conf
             if found:
                 now = application.clock.now()
                 act = StaffAct(now, by or me(), "zgw_seen", besluit.rpartition("/")[2], why)
-                await record_act(connection, under_seal(act, application.parts.vault))
+                await record_act(connection, application.parts.vault, act)
             return found
 
     if not with_application(config, work):

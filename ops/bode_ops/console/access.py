@@ -31,6 +31,7 @@ from bode.store.console import Session
 from bode.store.database import Database
 from bode.store.messages import Known
 from bode.store.staff import REFUSED, StaffAct, record_act
+from bode.store.vault import Vault
 
 log = structlog.get_logger()
 
@@ -80,6 +81,7 @@ class Access:
         settings: ConsoleSettings,
         *,
         database: Database,
+        vault: Vault,
         clock: Clock,
         organisations: Mapping[str, str],
         public_url: str,
@@ -87,6 +89,7 @@ class Access:
         """Take the settings; `public_url` is how a browser reaches the console: over https its cookies say so."""
         self.settings = settings
         self._database = database
+        self.vault = vault
         self._clock = clock
         self._organisations = organisations
         self.secure = public_url.startswith("https://")
@@ -158,7 +161,7 @@ class Access:
                 await store.end(connection, _hash(earlier))
             await store.forget(connection, seen_before=now - self.settings.longest, now=now)
             await store.start(connection, session)
-            await record_act(connection, StaffAct(self._clock.now(), who, "login", role))
+            await record_act(connection, self.vault, StaffAct(self._clock.now(), who, "login", role))
         return self._cookie(self.cookie, secret)
 
     async def let_out(self, request: AnyRequest) -> Cookie:
@@ -167,7 +170,7 @@ class Access:
         if person is not None:
             async with self._database.write() as connection:
                 await store.end(connection, person.session.hash)
-                await record_act(connection, StaffAct(self._clock.now(), person.who, "logout", person.role))
+                await record_act(connection, self.vault, StaffAct(self._clock.now(), person.who, "logout", person.role))
         return self._cookie(self.cookie, "", max_age=0)
 
     def _cookie(self, name: str, value: str, *, max_age: int | None = None) -> Cookie:
@@ -216,7 +219,7 @@ class Access:
             outcome=outcome,
         )
         async with self._database.write() as connection:
-            await record_act(connection, noted)
+            await record_act(connection, self.vault, noted)
 
     def is_open(self, person: Person, message_id: UUID) -> bool:
         """Tell whether personal data of a message are open to this session now."""

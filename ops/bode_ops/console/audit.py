@@ -15,7 +15,7 @@ from litestar.response import Stream
 
 from bode.domain.acts import Act
 from bode.domain.terms import AMSTERDAM
-from bode.store.staff import REFUSED, ActFilter, StaffAct, opened, read_acts
+from bode.store.staff import REFUSED, ActFilter, StaffAct, read_acts
 from bode_ops.console.access import Person, Role, person_of
 from bode_ops.console.desk import Desk
 from bode_ops.story.effects import ACTS
@@ -59,14 +59,14 @@ def handlers(desk: Desk) -> list[Any]:
         async with desk.database.read() as connection:
             rows = await read_acts(
                 connection,
+                desk.parts.vault,
                 most=PAGE + 1,
                 chosen=_chosen(query, person),
                 before=int(before) if before.isdecimal() and len(before) < 19 else None,  # noqa: PLR2004 - fits 64 bits
             )
-        acts = [opened(row, desk.parts.vault) for row in rows[:PAGE]]
         more = f"?{urlencode({**query, 'voor': str(rows[PAGE - 1].id)})}" if len(rows) > PAGE else None
         return desk.frame.page(
-            person, "controle.html.j2", rows=acts, query=query, asked=urlencode(query), words=WORDS, more=more
+            person, "controle.html.j2", rows=rows[:PAGE], query=query, asked=urlencode(query), words=WORDS, more=more
         )
 
     @get("/controle.csv")
@@ -119,9 +119,9 @@ async def _lines(desk: Desk, chosen: ActFilter) -> AsyncIterator[str]:
     before: int | None = None
     for _ in range(_MOST_EXPORTED // _AT_ONCE):
         async with desk.database.read() as connection:
-            rows = await read_acts(connection, most=_AT_ONCE, chosen=chosen, before=before)
+            rows = await read_acts(connection, desk.parts.vault, most=_AT_ONCE, chosen=chosen, before=before)
         for row in rows:
-            yield _line(_cells(opened(row, desk.parts.vault)))
+            yield _line(_cells(row))
         if len(rows) < _AT_ONCE:
             return
         before = rows[-1].id

@@ -109,7 +109,7 @@ def routes(  # noqa: C901 - each page is a function of its own
         if who is None or role is None or not organisations:
             async with database.write() as connection:
                 act = StaffAct(clock.now(), who or "-", "login", "no role or organisation", outcome=REFUSED)
-                await record_act(connection, act)
+                await record_act(connection, access.vault, act)
             log.warning("console.login_refused", who=who or "-")
             return frame.page(None, "geen-toegang.html.j2", status=403)
         name = str(claims.get(settings.name_claim) or who)

@@ -14,7 +14,7 @@ from litestar.response import Redirect
 from bode.domain.terms import AMSTERDAM
 from bode.store import overview, search, steps
 from bode.store.search import Order, Sought
-from bode.store.staff import StaffAct, record_act, under_seal
+from bode.store.staff import StaffAct, record_act
 from bode_ops.console.access import AnyRequest, Role, person_of
 from bode_ops.console.charts import bars
 from bode_ops.console.desk import Desk, a_reason
@@ -71,7 +71,7 @@ def handlers(desk: Desk) -> list[Any]:
                 turned = await steps.start_lane(connection, naam, by=person.who)
             if turned:
                 done = StaffAct(now, person.who, act, naam, reason)
-                await record_act(connection, under_seal(done, desk.parts.vault))
+                await record_act(connection, desk.parts.vault, done)
         return Redirect("/", status_code=303)
 
     return [first, fragment, ask, turn]

@@ -135,7 +135,12 @@ async def make_office(app) -> AsyncIterator[Callable[..., Awaitable[Office]]]:
         chosen = settings or ConsoleSettings(demo_login=True)
         organisations = {oin: item.name for oin, item in app.parts.organisations.items()}
         access = Access(
-            chosen, database=app.database, clock=app.clock, organisations=organisations, public_url=public_url
+            chosen,
+            database=app.database,
+            vault=app.vault,
+            clock=app.clock,
+            organisations=organisations,
+            public_url=public_url,
         )
         acts = Acts(app.parts, app.lanes.announce)
         desk = Desk(

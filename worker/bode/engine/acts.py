@@ -104,7 +104,7 @@ class Acts:
         ledger.apply(found_at(choice, event, at) if at is not None else event, policy, now)
         subject = choice.part or ""
         act = StaffAct(now, by.who, choice.act, subject, organisation=ledger.organisation, message_id=message_id)
-        await record_act(connection, act)
+        await record_act(connection, self._parts.vault, act)
         return follows
 
     async def look(self, message_id: UUID, by: By) -> None:
@@ -119,7 +119,7 @@ class Acts:
                 raise CannotActError("erased")
             ledger.facts.append(staff_action("L12", act="personal_data", by=by.who, reason=by.reason))
             act = StaffAct(now, by.who, "personal_data", "", organisation=ledger.organisation, message_id=message_id)
-            await record_act(connection, act)
+            await record_act(connection, self._parts.vault, act)
             await self._write(connection, {message_id: ledger})
 
     async def _keep_address(

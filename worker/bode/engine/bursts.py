@@ -13,7 +13,7 @@ from bode.engine.parts import Parts
 from bode.store import mail_health
 from bode.store.mail_health import BurstKind
 from bode.store.record import read_deliveries
-from bode.store.staff import StaffAct, record_act, under_seal
+from bode.store.staff import StaffAct, record_act
 
 _LOOK_BACK = timedelta(days=2)
 _AT_ONCE = 100
@@ -36,7 +36,7 @@ async def decide_burst(
             await mail_health.trust_again(connection, [message_id for message_id, _ in bounced])
         whose = name if kind is BurstKind.ORGANISATION else None
         act = StaffAct(now, by, "burst_confirmed" if real else "burst_rejected", name, reason, organisation=whose)
-        await record_act(connection, under_seal(act, parts.vault))
+        await record_act(connection, parts.vault, act)
     held = await held_of(parts, bounced)
     for start in range(0, len(held), _AT_ONCE):
         some = held[start : start + _AT_ONCE]

@@ -114,7 +114,7 @@ class Jobs:
                     for index, message_id in enumerate(wanted[start : start + _INSERTED_AT_ONCE])
                 ]
                 await connection.execute(sa.insert(tables.staff_job_row), rows)
-            await record_act(connection, StaffAct(now, by.who, "job_made", str(job_id)))
+            await record_act(connection, self._parts.vault, StaffAct(now, by.who, "job_made", str(job_id)))
         return job_id
 
     async def confirm(self, job_id: UUID, who: str) -> None:
@@ -135,7 +135,7 @@ class Jobs:
                 .where(_job.id == job_id)
                 .values(state="running", confirmed_by=who[:64], confirmed_at=now)
             )
-            await record_act(connection, StaffAct(now, who, "job_confirmed", str(job_id)))
+            await record_act(connection, self._parts.vault, StaffAct(now, who, "job_confirmed", str(job_id)))
 
     async def stop(self, job_id: UUID, who: str) -> bool:
         """Stop a job; what it did stays done. False when it had ended."""
@@ -147,7 +147,7 @@ class Jobs:
                 .values(state="stopped", ended_at=now, sealed=None)
             )
             if stopped.rowcount:
-                await record_act(connection, StaffAct(now, who, "job_stopped", str(job_id)))
+                await record_act(connection, self._parts.vault, StaffAct(now, who, "job_stopped", str(job_id)))
         return stopped.rowcount > 0
 
     async def read(self, job_id: UUID) -> Job | None:

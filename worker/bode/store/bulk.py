@@ -59,11 +59,8 @@ async def update(connection: AsyncConnection, table: sa.Table, key: str, rows: S
         return
     names = tuple(rows[0])
     if connection.dialect.name == "postgresql" and len(rows) > FEW:
-        statement, given = (
-            _update_arrays(table, key, names),
-            {f"{name}_": [row[name] for row in rows] for name in names},
-        )
-        await connection.execute(statement, given)
+        arrays = {f"{name}_": [row[name] for row in rows] for name in names}
+        await connection.execute(_update_arrays(table, key, names), arrays)
         return
     changed: dict[str, Any] = {name: sa.bindparam(f"{name}_") for name in names if name != key}
     statement = sa.update(table).where(table.c[key] == sa.bindparam(f"{key}_")).values(changed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -32,10 +32,9 @@ class StaffAct:
     subject: str
     """What it was done to: a lane, a sender and an entry of its queue, the id of a decision or a key, or `database`."""
     reason: str | None = None
-    """In the clear; what people typed is sealed before it is recorded, see `under_seal`."""
+    """What they typed. It can name people, and is sealed where it is kept (ADR 17)."""
     detail: str | None = None
     """Old and new values, where it changed some."""
-    sealed: bytes | None = None
     organisation: str | None = None
     message_id: UUID | None = None
     outcome: str | None = None
@@ -43,38 +42,16 @@ class StaffAct:
     id: int = 0
 
 
-def under_seal(act: StaffAct, vault: Vault) -> StaffAct:
-    """Seal the reason: what people type can name people (ADR 17)."""
-    if act.reason is None:
-        return act
-    return replace(act, reason=None, sealed=vault.seal_staff(_bound(act), act.reason.encode()))
-
-
-def opened(act: StaffAct, vault: Vault) -> StaffAct:
-    """Give an act with its reason in the clear; one that cannot be opened (another key) keeps none."""
-    if act.sealed is None:
-        return act
-    try:
-        return replace(act, reason=vault.open_staff(_bound(act), act.sealed).decode(), sealed=None)
-    except VaultError:
-        return act
-
-
-def _bound(act: StaffAct) -> str:
-    return f"staff act {act.act} {act.subject}"
-
-
-async def record_act(connection: AsyncConnection, *acts: StaffAct) -> None:
-    """Write acts down, in the transaction of the acts themselves: there is none without it."""
+async def record_act(connection: AsyncConnection, vault: Vault, *acts: StaffAct) -> None:
+    """Write acts down, their reasons sealed, in the transaction of the acts themselves: there is none without it."""
     rows = [
         {
             "at": act.at,
             "who": act.who[:_SUBJECT],
             "act": act.act,
             "subject": act.subject[:_SUBJECT],
-            "reason": act.reason,
             "detail": act.detail,
-            "sealed": act.sealed,
+            "sealed": vault.seal_staff(_bound(act.act, act.subject), act.reason.encode()) if act.reason else None,
             "organisation": act.organisation,
             "message_id": act.message_id,
             "outcome": act.outcome,
@@ -100,14 +77,22 @@ class ActFilter:
 
 
 async def read_acts(
-    connection: AsyncConnection, *, most: int, chosen: ActFilter | None = None, before: int | None = None
+    connection: AsyncConnection,
+    vault: Vault,
+    *,
+    most: int,
+    chosen: ActFilter | None = None,
+    before: int | None = None,
 ) -> list[StaffAct]:
-    """Read acts, newest first; `before` is the id of the last one already seen."""
+    """Read acts, newest first; `before` is the id of the last one already seen.
+
+    A reason that cannot be opened (another key) is left out.
+    """
     wanted = _wanted(chosen or ActFilter())
     if before is not None:
         wanted.append(_act.id < before)
     rows = await connection.execute(sa.select(tables.staff_act).where(*wanted).order_by(_act.id.desc()).limit(most))
-    return [_read(row) for row in rows]
+    return [_read(row, vault) for row in rows]
 
 
 def _wanted(chosen: ActFilter) -> list[sa.ColumnElement[bool]]:
@@ -129,17 +114,30 @@ def _wanted(chosen: ActFilter) -> list[sa.ColumnElement[bool]]:
     return wanted
 
 
-def _read(row: sa.Row[*tuple[Any, ...]]) -> StaffAct:
+def _read(row: sa.Row[*tuple[Any, ...]], vault: Vault) -> StaffAct:
     return StaffAct(
         row.at,
         row.who,
         row.act,
         row.subject,
-        row.reason,
+        _reason(row, vault),
         row.detail,
-        row.sealed,
         row.organisation,
         row.message_id,
         row.outcome,
         row.id,
     )
+
+
+def _reason(row: sa.Row[*tuple[Any, ...]], vault: Vault) -> str | None:
+    if row.sealed is None:
+        reason: str | None = row.reason  # in the clear: of an act from before reasons were sealed
+        return reason
+    try:
+        return vault.open_staff(_bound(row.act, row.subject), row.sealed).decode()
+    except VaultError:
+        return None
+
+
+def _bound(act: str, subject: str) -> str:
+    return f"staff act {act} {subject}"

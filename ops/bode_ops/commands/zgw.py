@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 from rich.table import Table
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.store import zgw
 from bode.store.staff import StaffAct, record_act
@@ -53,18 +57,7 @@ def zgw_list(
 @zgw_app.command(name="retry")
 def zgw_retry(besluit: _Besluit, /, *, reason: Reason, by: By | None = None, config: Config = None) -> None:
     """Look at a decision again now, after the cause was mended; or write back again now."""
-    why = a_reason(reason)
-
-    async def work(application: Application) -> int:
-        async with application.database.write() as connection:
-            now = application.clock.now()
-            found = await zgw.retry(connection, besluit, now)
-            if found:
-                act = StaffAct(now, by or me(), "zgw_retried", besluit.rpartition("/")[2], why)
-                await record_act(connection, application.parts.vault, act)
-            return found
-
-    if not with_application(config, work):
+    if not _done("zgw_retried", besluit, zgw.retry, reason=reason, by=by, config=config):
         raise UsageError(f"no decision {besluit!r} waits for anything: see 'bode zgw list'")
     console.print(f"{besluit}: looked at again", markup=False)
 
@@ -72,20 +65,37 @@ def zgw_retry(besluit: _Besluit, /, *, reason: Reason, by: By | None = None, con
 @zgw_app.command(name="seen")
 def zgw_seen(besluit: _Besluit, /, *, reason: Reason, by: By | None = None, config: Config = None) -> None:
     """Record that a person dealt with a document that was linked to a decision after it was sent."""
+
+    def seen(connection: AsyncConnection, url: str, _: datetime) -> Awaitable[int]:
+        return zgw.seen(connection, url)
+
+    if not _done("zgw_seen", besluit, seen, reason=reason, by=by, config=config):
+        raise UsageError(f"no document came late for decision {besluit!r}: see 'bode zgw list'")
+    console.print(f"{besluit}: seen", markup=False)
+
+
+def _done(
+    act: str,
+    besluit: str,
+    do: Callable[[AsyncConnection, str, datetime], Awaitable[int]],
+    *,
+    reason: str,
+    by: str | None,
+    config: Path | None,
+) -> int:
+    """Do something about a decision, and write down who did and why; gives how many there were."""
     why = a_reason(reason)
 
     async def work(application: Application) -> int:
+        now, vault = application.clock.now(), application.parts.vault
         async with application.database.write() as connection:
-            found = await zgw.seen(connection, besluit)
+            found = await do(connection, besluit, now)
             if found:
-                now = application.clock.now()
-                act = StaffAct(now, by or me(), "zgw_seen", besluit.rpartition("/")[2], why)
-                await record_act(connection, application.parts.vault, act)
+                done = StaffAct(now, by or me(), act, besluit.rpartition("/")[2], why)
+                await record_act(connection, vault, done)
             return found
 
-    if not with_application(config, work):
-        raise UsageError(f"no document came late for decision {besluit!r}: see 'bode zgw list'")
-    console.print(f"{besluit}: seen", markup=False)
+    return with_application(config, work)
 
 
 @zgw_app.command(name="reconcile")

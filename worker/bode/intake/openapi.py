@@ -155,11 +155,11 @@ _REQUEST_EXAMPLE: Json = {
     "aard": "beschikking",
     "rechtsgevolgen": "U kunt bezwaar maken.",
     "termijn": {"duur": "P6W"},
-    "geadresseerde": {"soort": "BSN", "nummer": "999990019", "naam": "Sanne de Vries"},
+    "geadresseerde": {"soort": "BSN", "nummer": "999993653", "naam": "Noor Voorbeeld"},
     "kanalen": [{"kanaal": "mijnoverheid"}],
-    "kennisgeving": {"email": "sanne@post.example.nl"},
-    "onderwerp": "Besluit op uw aanvraag",
-    "tekst": "Beste mevrouw De Vries, u krijgt de vergunning.",
+    "kennisgeving": {"email": "noor@post.example.nl"},
+    "onderwerp": "Uw dakkapel mag er komen",
+    "tekst": "Beste mevrouw Voorbeeld, u krijgt de vergunning.",
 }
 
 _HEADERS: Json = {

@@ -97,7 +97,12 @@ class _Show:
 
     def run(self, *, kill: bool) -> bool:
         """Hand in everything, watch until all ended, and print what came of it; tells whether all is right."""
-        self._misbehave()
+        with self._http:
+            self._misbehave()
+            self._watch(kill=kill)
+            return self._conclude()
+
+    def _watch(self, *, kill: bool) -> None:
         with Live(console=console, refresh_per_second=4, transient=True) as live:
             while True:
                 self._stage.check_alive()
@@ -112,7 +117,6 @@ class _Show:
                 if self._clock.now() - self._started > _LONGEST:
                     break
                 time.sleep(0.25)
-        return self._conclude()
 
     def _settled(self, message: _Message) -> bool:
         """Tell whether a message ended as it must; a late bounce can still be on its way to one that did not."""

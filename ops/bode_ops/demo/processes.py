@@ -74,6 +74,8 @@ class Stage:
                 process.wait(15)
             except subprocess.TimeoutExpired:
                 process.kill()
+        if self._mocks is not None and self._mocks.stdout is not None:
+            self._mocks.stdout.close()
         if self._parts is not None:
             self._parts.stop()
 

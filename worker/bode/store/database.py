@@ -17,6 +17,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.types.array import ListBinaryDumper
 from sqlalchemy import event
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -212,6 +213,8 @@ def _prepare_postgresql(engine: AsyncEngine, transaction_seconds: float) -> None
         with connection.cursor() as cursor:
             cursor.execute(f"SET idle_in_transaction_session_timeout = {round(transaction_seconds * 1000)}")
         connection.commit()
+        # Arrays travel in binary: as text every quotation mark in them is escaped, one by one, in Python.
+        connection.driver_connection.adapters.register_dumper(list, ListBinaryDumper)
 
     def failed(context: sa.ExceptionContext) -> None:
         # The server only reads: the address now leads to another one, and all connections to this one are of no use.

@@ -460,6 +460,30 @@ class Probed(Protocol):
         ...
 
 
+class Journal(Protocol):
+    """Takes note, item by item, of what a call sends: a worker that dies leaves in doubt what is not noted as ended."""
+
+    def leaves(self, item: UUID) -> None:
+        """Note that this item (by its `id`) is about to leave: from here on the other side may have it."""
+        ...
+
+    def ended(self, item: UUID, answer: Answer) -> None:
+        """Note what became of it, as soon as that is known."""
+        ...
+
+
+@runtime_checkable
+class KeepsJournal(Protocol):
+    """What a box, carrier or notifier has beside its protocol when one call of it sends items one after another.
+
+    Of any other adapter Bode notes whole calls: all items of a call leave when it begins, and end when it returns.
+    """
+
+    def keep_journal(self, journal: Journal) -> None:
+        """Take the journal to write to, in every call from now on; told once, before `open`."""
+        ...
+
+
 @runtime_checkable
 class Box(Adapter, Protocol):
     """A box or a carrier: takes the message itself."""

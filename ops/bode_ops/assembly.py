@@ -30,6 +30,7 @@ from bode.engine.doorbell import Doorbell, build_broker
 from bode.engine.heartbeat import Heartbeat, Nowhere, with_heartbeat
 from bode.engine.inbound import Inbound
 from bode.engine.jobs import Jobs
+from bode.engine.journal import Journal
 from bode.engine.lanes import Lanes
 from bode.engine.mail_health import MailHealth, Providers
 from bode.engine.parts import Organisation, Parts
@@ -59,7 +60,16 @@ from bode.store.evidence_keys import read_keyring
 from bode.store.log_folder import LogFolder
 from bode.store.vault import Vault
 from bode_adapters.connection import Connection
-from bode_adapters.contract import Adapter, Box, Notifier, PrintService, ProfileService, SettingError, TellsReading
+from bode_adapters.contract import (
+    Adapter,
+    Box,
+    KeepsJournal,
+    Notifier,
+    PrintService,
+    ProfileService,
+    SettingError,
+    TellsReading,
+)
 from bode_adapters.rest import SettingsTable
 from bode_adapters.secret_file import SecretFileError, read_secret
 from bode_adapters.zgw import Registers
@@ -182,6 +192,7 @@ def build(settings: Settings) -> Application:
         lane_rules={name: lane.rules(settings.engine.lane_concurrency) for name, lane in settings.lanes.items()},
         hold_seconds=settings.engine.hold_seconds,
         heartbeat_seconds=settings.engine.heartbeat_seconds,
+        journal=_journal(settings, {**boxes, policy.notice_lane: notifier}),
         trace=traces(settings.tracing) if settings.tracing is not None else None,
     )
     if unknown := sorted(settings.lanes.keys() - set(parts.lanes)):
@@ -232,6 +243,21 @@ def build(settings: Settings) -> Application:
         acts=acts,
         jobs=Jobs(parts, acts, lanes.announce, confirm_above=confirm_above),
     )
+
+
+def _journal(settings: Settings, adapters: Mapping[str, Adapter]) -> Journal | None:
+    """Make the journal around calls, and tell the adapters that write to it themselves. Raises `ConfigError`."""
+    folder = settings.engine.journal_folder
+    if folder is None:
+        return None
+    try:
+        journal = Journal(folder)
+    except OSError as error:
+        raise ConfigError(f"configuration: engine.journal_folder: {folder}: {error.strerror}") from error
+    for lane, adapter in adapters.items():
+        if isinstance(adapter, KeepsJournal):
+            adapter.keep_journal(journal.of(lane))
+    return journal
 
 
 def _queue_intake(settings: Settings, intake: Intake, vault: Vault) -> QueueIntake | None:

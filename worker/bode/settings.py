@@ -437,6 +437,9 @@ class EngineSettings(_Section):
     sweep_seconds: Annotated[float, Field(ge=0.02, le=60)] = 1.0
     report_seconds: Annotated[float, Field(ge=0.05, le=3600)] = 30.0
     grace_seconds: Annotated[float, Field(ge=0, le=600)] = 20.0
+    journal_folder: Path | None = None
+    """On a disk of this machine, shared by its workers and sweeper: what a worker that dies was doing is found there.
+    Without it all that it had in hand is in doubt."""
     threads: Annotated[int, Field(ge=1, le=64)] = 8
 
 

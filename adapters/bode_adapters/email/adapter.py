@@ -15,6 +15,7 @@ from bode_adapters.contract import (
     Capabilities,
     Clock,
     Identifier,
+    Journal,
     NoticeMail,
     Reachability,
     Refused,
@@ -57,6 +58,10 @@ class _Smtp:
     async def close(self) -> None:
         """Close the kept lines."""
         await self._relays.close()
+
+    def keep_journal(self, journal: Journal) -> None:
+        """Tell this journal of each mail, right before its final dot and after the reply to that."""
+        self._relays.journal = journal
 
     async def probe(self) -> Sequence[Trouble]:
         """Make a line to every relay, and log in where there is a login. No mail is sent."""

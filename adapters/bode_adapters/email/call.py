@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
+from uuid import UUID
 
-from bode_adapters.contract import Answer, Clock, Placed, Refused, TimeSource, Unavailable
+from bode_adapters.contract import Answer, Clock, Journal, Placed, Refused, TimeSource, Unavailable
 from bode_adapters.email import answers
 from bode_adapters.email.connection import Envelope, Mail, Work
 from bode_adapters.email.destinations import Destinations, Group
 from bode_adapters.email.replies import Reply
 
-Item = TypeVar("Item")
+
+class _HasId(Protocol):
+    @property
+    def id(self) -> UUID: ...
+
+
+Item = TypeVar("Item", bound=_HasId)
 
 PATIENCE_SECONDS = 40.0
 """How long a call hands out mails; what is left then goes with a later call. With the longest wait for one reply it is
@@ -43,8 +50,10 @@ class Call(Generic[Item]):
         write: Callable[[Item, Envelope], Awaitable[Mail]],
         destinations: Destinations,
         clock: Clock,
+        journal: Journal | None,
     ) -> None:
         """Take the items. `address` says where each goes, or why it cannot; `write` makes the mail in its turn."""
+        self._journal = journal
         self._write = write
         self._destinations = destinations
         self._clock = clock
@@ -62,7 +71,13 @@ class Call(Generic[Item]):
                 self._answers[at] = envelope
             else:
                 self._line_up(Job(at, item, envelope, destinations.group(envelope.recipient.domain)))
-        self.work = Work(take=self._take, placed=self._placed, refused=self._refused, put_back=self._put_back)
+        self.work = Work(
+            take=self._take,
+            leaves=self._leaves,
+            placed=self._placed,
+            refused=self._refused,
+            put_back=self._put_back,
+        )
         """What a line needs of this call."""
 
     # ------------------------------------------------------------------------------------------------ for a relay
@@ -112,17 +127,28 @@ class Call(Generic[Item]):
                 return jobs.popleft()
         return None
 
+    def _leaves(self, job: Job[Item]) -> None:
+        if self._journal is not None:
+            self._journal.leaves(job.item.id)
+
     def _placed(self, job: Job[Item], mail: Mail, reply: Reply) -> None:
         code = answers.receipt_code(reply, mail.envelope.recipient)
-        self._settle(job, Placed(self._clock(), TimeSource.OUR_CLOCK, mail.message_id, code, by=self._by))
+        answer = Placed(self._clock(), TimeSource.OUR_CLOCK, mail.message_id, code, by=self._by)
+        self._note(job, answer)
+        self._settle(job, answer)
 
     def _refused(self, job: Job[Item], answer: Answer) -> None:
+        self._note(job, answer)
         if not answers.worth_another_relay(answer):
             self._settle(job, answer)
             return
         self._arrived(job)
         job.answer = _milder(job.answer, answer)
         self._left.append(job)
+
+    def _note(self, job: Job[Item], answer: Answer) -> None:
+        if self._journal is not None:
+            self._journal.ended(job.item.id, answer)
 
     def _put_back(self, job: Job[Item]) -> None:
         self._arrived(job)

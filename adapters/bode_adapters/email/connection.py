@@ -110,6 +110,8 @@ class Work(Generic[Job]):
     """Gives the next mail that may go now, if any."""
     placed: Callable[[Job, Mail, Reply], None]
     refused: Callable[[Job, Answer], None]
+    leaves: Callable[[Job], None]
+    """Told right before the final dot of a mail goes out."""
     put_back: Callable[[Job], None]
     """Takes back a mail of which nothing was handed over, and which another line may take."""
 
@@ -274,7 +276,7 @@ class Connection:
                         await self._end_without_text()
                 else:
                     following = await self._next(work) if self._offer.pipelining else None
-                    reply = await self._transfer(current.mail, following)
+                    reply = await self._transfer(work, current, following)
                     if reply.code in _SUCCESS:
                         work.placed(current.job, current.mail, reply)
                     else:
@@ -403,14 +405,14 @@ class Connection:
         await self._reply(self._seconds.final)
         self._clean = True
 
-    async def _transfer(self, mail: Mail, following: _Item[Job] | None) -> Reply:
+    async def _transfer(self, work: Work[Job], item: _Item[Job], following: _Item[Job] | None) -> Reply:
         """Write the mail with its final dot, and the commands of the next one behind it; gives the reply to the dot.
 
         The phase becomes `AFTER_DOT` with the write that holds the dot. In a large mail the relay may speak earlier
         (too large, say): that reply belongs to `DATA`, and the line to nothing any more.
         """
         self._awaited += 1
-        data = mail.data.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+        data = item.mail.data.replace(b"\r\n.", b"\r\n..") + b".\r\n"
         last = (len(data) - 1) // BLOCK * BLOCK
         for start in range(0, last, BLOCK):
             self._line.write(data[start : start + BLOCK])
@@ -418,6 +420,7 @@ class Connection:
             if self._line.said_something:
                 reply = await self._line.reply(0)
                 raise ReplyError(reply) if reply.code in _NEGATIVE else NotSmtpError
+        work.leaves(item.job)
         if following is None:
             self._line.write(data[last:])
         else:

@@ -7,21 +7,19 @@ import contextlib
 import socket
 from collections import deque
 from datetime import UTC, timedelta
-from typing import TypeVar
 
 import structlog
 
 from bode_adapters.contract import Answer, Clock, Unavailable
 from bode_adapters.email import answers
 from bode_adapters.email.answers import FAILURES
-from bode_adapters.email.call import Call
+from bode_adapters.email.call import Call, Item
 from bode_adapters.email.connection import Connection, Ended
 from bode_adapters.email.settings import Relay
 from bode_adapters.oauth import AccessTokens, SharedTokens
 
 _log = structlog.get_logger(__name__)
 
-Item = TypeVar("Item")
 
 LOSSES = 3
 """New lines in a row that broke over their first mail: after so many a relay is left alone for this call."""

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
 
-from bode_adapters.contract import Answer, Clock, MailRefused, Refused, Trouble, Unavailable
-from bode_adapters.email.call import Call
+from bode_adapters.contract import Answer, Clock, Journal, MailRefused, Refused, Trouble, Unavailable
+from bode_adapters.email.call import Call, Item
 from bode_adapters.email.connection import Envelope, Mail
 from bode_adapters.email.destinations import Destinations
 from bode_adapters.email.pool import Pool
 from bode_adapters.email.settings import SmtpSettings
-
-Item = TypeVar("Item")
 
 
 class Relays:
@@ -29,6 +26,8 @@ class Relays:
         self._pools = [Pool(relay, clock=clock) for relay in settings.relays]
         self._credit = dict.fromkeys(self._pools, 0)
         self._destinations = Destinations(settings.destinations)
+        self.journal: Journal | None = None
+        """Told of each mail as it goes."""
 
     async def open(self) -> None:
         """Make ready; no line is made before a mail needs one."""
@@ -53,7 +52,14 @@ class Relays:
         write: Callable[[Item, Envelope], Awaitable[Mail]],
     ) -> list[Answer]:
         """Send many; an answer per item, in the order given."""
-        call = Call(items, address=address, write=write, destinations=self._destinations, clock=self._clock)
+        call = Call(
+            items,
+            address=address,
+            write=write,
+            destinations=self._destinations,
+            clock=self._clock,
+            journal=self.journal,
+        )
         for pool in self.order():
             call.begin(pool.relay.host)
             trouble = await pool.deliver(call)

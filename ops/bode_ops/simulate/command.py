@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from bode_ops.commands.base import UsageError, console
 from bode_ops.simulate.plan import Fault, Options
-from bode_ops.simulate.story import Run, run, shrink, told
+from bode_ops.simulate.story import Run, broken, run, shrink, told
 from bode_ops.simulate.world import simulated_policy
 
 _SEEDS = re.compile(r"(\d+)(?:\.\.(\d+))?")
@@ -30,15 +30,17 @@ def simulate(
     if messages < 1 or days < 1:
         raise UsageError("--messages and --days are 1 or more")
     chosen = _faults(faults)
-    policy, broken = simulated_policy(), False
+    policy, failed = simulated_policy(), False
     for number in _seeds(seed):
         made = run(Options(messages, days, number, chosen, trouble), policy)
         console.print(_line(made), markup=False)
         if made.violations:
-            broken = True
+            failed = True
+            for line in broken(made):
+                console.print(line, markup=False)
             for line in told(shrink(made, policy)):
                 console.print(line, markup=False)
-    if broken:
+    if failed:
         raise SystemExit(1)
 
 

@@ -72,14 +72,18 @@ def _told(envelope: bytes) -> str:
     return f"    Bode records {event['event']} {event.get('part', '')} {detail}".rstrip()
 
 
-def shrink(failed: Run, policy: Policy, *, tries: int = 60) -> Run:
-    """Give the smallest run found that breaks the same promise: messages, then incidents, then mishaps left out."""
+def shrink(failed: Run, policy: Policy, *, tries: int = 60, seconds: float = 600) -> Run:
+    """Give the smallest run found that breaks the same promise: messages, then incidents, then mishaps left out.
+
+    It looks for so long, or so often; a run that was begun is ended.
+    """
+    until = time.perf_counter() + seconds
     rule, about = failed.violations[0].rule, failed.violations[0].message
     left, best = [tries], failed
 
     def breaks(options: Options) -> bool:
         nonlocal best
-        if left[0] <= 0:
+        if left[0] <= 0 or time.perf_counter() > until:
             return False
         left[0] -= 1
         again = run(options, policy)
@@ -95,7 +99,7 @@ def shrink(failed: Run, policy: Policy, *, tries: int = 60) -> Run:
     names = [one.name for one in incidents(best.options)]
     _leave_out(names, lambda: best, breaks)
     _leave_out(list(best.mishaps), lambda: best, breaks)
-    return run(replace(best.options, tell=True), policy)
+    return best if time.perf_counter() > until else run(replace(best.options, tell=True), policy)
 
 
 def _leave_out(names: Sequence[str], best: Callable[[], Run], breaks: Callable[[Options], bool]) -> None:
@@ -131,12 +135,17 @@ def _without_one(items: list[_T], parts: int) -> Iterator[list[_T]]:
         yield items[:start] + items[start + size :]
 
 
+def broken(failed: Run) -> Iterator[str]:
+    """Tell which promises a run broke, a line for each of the first."""
+    for violation in failed.violations[:5]:
+        which = f"message {failed.numbers[violation.message]}: " if violation.message is not None else ""
+        yield f"BROKEN  {violation.rule}: {which}{violation.text}"
+
+
 def told(small: Run) -> Iterator[str]:
     """Tell a small failing run, a line at a time."""
     options = small.options
-    for violation in small.violations[:5]:
-        which = f"message {small.numbers[violation.message]}: " if violation.message is not None else ""
-        yield f"BROKEN  {violation.rule}: {which}{violation.text}"
+    yield from broken(small)
     left = incidents(options)
     yield f"made small: {len(small.numbers)} messages, {len(left)} incidents, {len(small.mishaps)} mishaps"
     for incident in left:

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from functools import partial
 from itertools import chain, groupby
 from math import isfinite
-from typing import TypeVar, assert_never
+from typing import Generic, TypeVar, assert_never
 from uuid import UUID
 
 import structlog
@@ -27,6 +27,7 @@ from bode.domain.policy import ChannelKind
 from bode.domain.terms import last_day, legal_day
 from bode.engine import answers
 from bode.engine.hold import Hold
+from bode.engine.journal import ChunkJournal, EventOf
 from bode.engine.mail_health import Address
 from bode.engine.parts import Organisation, Parts
 from bode.engine.profile_guard import ProfileGuard
@@ -39,6 +40,7 @@ from bode_adapters import contract
 log = structlog.get_logger()
 
 _Item = TypeVar("_Item")
+_Sent = TypeVar("_Sent", contract.BoxMessage, contract.NoticeMail, contract.PrintLetter)
 
 _WHY_PAPER: Mapping[LetterReason, WhyPaper] = {
     LetterReason.NO_CHANNEL: WhyPaper.NO_CHANNEL,
@@ -63,12 +65,22 @@ class Work:
     message: Message
 
 
+@dataclass(frozen=True, slots=True)
+class _Sending(Generic[_Sent]):
+    """What a call sends for a step, and what an answer about it means."""
+
+    item: _Sent
+    step: Leased
+    means: EventOf
+
+
 @dataclass(slots=True)
 class Outcome:
     """What came of a chunk: an event per step, and letters to keep."""
 
     hold: Hold
     """The worker's hold on the chunk: nothing is called after it."""
+    journal: ChunkJournal
     events: list[tuple[Leased, ev.Event]] = field(default_factory=list[tuple[Leased, ev.Event]])
     letters: list[StoredLetter] = field(default_factory=list[StoredLetter])
     addresses: dict[UUID, Address] = field(default_factory=dict[UUID, Address])
@@ -84,14 +96,12 @@ class Calls:
         self._limit = parts.hold_seconds * 0.75
         self._profile_guard = ProfileGuard(parts.profile_limits)
 
-    async def make(self, lane: str, work: Sequence[Work], *, hold: Hold) -> Outcome:
-        """Make the calls of a chunk of one lane that is held so long."""
-        outcome = Outcome(hold)
+    async def make(self, lane: str, work: Sequence[Work], outcome: Outcome) -> None:
+        """Make the calls of a chunk of one lane, and put into `outcome` what comes of them."""
         by_action: dict[Action, list[Work]] = {}
         for item in work:
             by_action.setdefault(item.leased.action, []).append(item)
         await asyncio.gather(*(self._of_action(lane, action, items, outcome) for action, items in by_action.items()))
-        return outcome
 
     async def _of_action(self, lane: str, action: Action, work: list[Work], outcome: Outcome) -> None:
         match action:
@@ -117,38 +127,45 @@ class Calls:
         self,
         lane: str,
         action: Action,
-        groups: Iterable[Sequence[_Item]],
-        call: Callable[[Sequence[_Item]], Awaitable[Sequence[contract.Answer]]],
-        *,
-        hold: Hold,
-    ) -> list[contract.Answer]:
-        """Make a call for each group, side by side; gives the answers in the order of the groups."""
-        made = [self._guarded(lane, action, len(items), partial(call, items), hold) for items in groups]
-        return [answer for answers_ in await asyncio.gather(*made) for answer in answers_]
+        groups: Iterable[Sequence[_Sending[_Sent]]],
+        call: Callable[[Sequence[_Sent]], Awaitable[Sequence[contract.Answer]]],
+        outcome: Outcome,
+    ) -> list[tuple[contract.Answer, ev.Event]]:
+        """Make a call for each group, side by side; gives the answers and what they mean, in that order."""
+        groups = list(groups)
+        made = await asyncio.gather(*(self._guarded(lane, action, group, call, outcome) for group in groups))
+        return [
+            (answer, _understood(answer, sent.means)) for sent, answer in zip(chain(*groups), chain(*made), strict=True)
+        ]
 
     async def _guarded(
         self,
         lane: str,
         action: Action,
-        count: int,
-        call: Callable[[], Awaitable[Sequence[contract.Answer]]],
-        hold: Hold,
+        group: Sequence[_Sending[_Sent]],
+        call: Callable[[Sequence[_Sent]], Awaitable[Sequence[contract.Answer]]],
+        outcome: Outcome,
     ) -> Sequence[contract.Answer]:
         """Make a call, and answer `Unknown` for all of it when the adapter raises or overstays: it may have acted.
 
         A worker that was stopped past its lease (a machine that slept, a database that was slow) does not call: another
         may have taken the steps over, found that nothing was placed, and placed them.
         """
+        count = len(group)
         try:
             await failpoint(Point.BEFORE_CALL)
-            if hold.is_over:
+            if outcome.hold.is_over:
                 log.error("call.too_late", lane=lane, action=action, items=count)
                 # Nothing was done, for certain; but of a question that means: no answer.
                 late = contract.Unknown if action is Action.LOOKUP else contract.Unavailable
                 return [late("lease_over")] * count
-            async with hold.call(self._limit):
-                given = list(await call())
-                await failpoint(Point.DURING_CALL)
+            async with outcome.hold.call(self._limit):
+                if action is Action.LOOKUP:
+                    # A question sends nothing.
+                    given = list(await call([sent.item for sent in group]))
+                    await failpoint(Point.DURING_CALL)
+                else:
+                    given = await self._noted(lane, group, call, outcome.journal)
         except TimeoutError:
             log.error("call.overstayed", lane=lane, action=action, items=count, limit_seconds=self._limit)
             return [contract.Unknown("call_overstayed")] * count
@@ -158,6 +175,29 @@ class Calls:
         if len(given) != count:
             log.error("call.miscounted", lane=lane, action=action, items=count, answers=len(given))
             return [contract.Unknown("adapter_miscounted")] * count
+        return given
+
+    async def _noted(
+        self,
+        lane: str,
+        group: Sequence[_Sending[_Sent]],
+        call: Callable[[Sequence[_Sent]], Awaitable[Sequence[contract.Answer]]],
+        chunk: ChunkJournal,
+    ) -> list[contract.Answer]:
+        """Make a call, and note in the journal what leaves and what ends, unless the adapter does so item by item."""
+        items = [sent.item for sent in group]
+        if self._parts.journal is not None and isinstance(self._parts.adapter(lane), contract.KeepsJournal):
+            expected = [(sent.item.id, sent.step.id, partial(_understood, event_of=sent.means)) for sent in group]
+            with self._parts.journal.expecting(chunk, lane, expected):
+                given = list(await call(items))
+                await failpoint(Point.DURING_CALL)
+            return given
+        for sent in group:
+            chunk.leaves(sent.step.id)
+        given = list(await call(items))
+        await failpoint(Point.DURING_CALL)
+        for sent, answer in zip(group, given, strict=False):
+            chunk.ended(sent.step.id, answer, partial(_understood, event_of=sent.means))
         return given
 
     # ---- boxes and carriers --------------------------------------------------------------------------------------
@@ -242,18 +282,19 @@ class Calls:
         # As many items as one call may hold were given the same call when they were claimed; a repeat comes whole.
         groups = list(_by_call(work) if action is Action.PLACE else _batched(work, self._parts.bulk(lane)))
         call = box.place if action is Action.PLACE else box.lookup
-        messages = [[self._box_message(lane, item) for item in group] for group in groups]
-        given = await self._in_calls(lane, action, messages, lambda items: call(messages=items), hold=outcome.hold)
+        sendings = [[self._placing(lane, item) for item in group] for group in groups]
+        given = await self._in_calls(lane, action, sendings, lambda items: call(messages=items), outcome)
         by_mail = self._parts.policy.channels[lane].kind is ChannelKind.EMAIL
-        for item, answer in zip(chain(*groups), given, strict=True):
-            leased = item.leased
+        for item, (answer, event) in zip(chain(*groups), given, strict=True):
             answers.note_unrecognised(lane, answer)
             if by_mail and (email := item.message.notice.email) is not None:
                 outcome.addresses[item.message.id] = Address(item.message.sender, email)
-            event_of = partial(
-                answers.of_box, lane, rules=self._parts.rules, call=leased.call, called_at=leased.called_at
-            )
-            outcome.events.append((leased, _understood(answer, event_of)))
+            outcome.events.append((item.leased, event))
+
+    def _placing(self, lane: str, work: Work) -> _Sending[contract.BoxMessage]:
+        leased = work.leased
+        means = partial(answers.of_box, lane, rules=self._parts.rules, call=leased.call, called_at=leased.called_at)
+        return _Sending(self._box_message(lane, work), leased, means)
 
     def _box_message(self, lane: str, work: Work) -> contract.BoxMessage:
         message, leased = work.message, work.leased
@@ -283,7 +324,7 @@ class Calls:
     # ---- notices -------------------------------------------------------------------------------------------------
 
     async def _notify(self, work: list[Work], outcome: Outcome) -> None:
-        ready: list[tuple[Work, str, NoticeText, contract.NoticeMail]] = []
+        ready: list[_Sending[contract.NoticeMail]] = []
         for item in work:
             channel = item.leased.part.removeprefix("notice/")
             try:
@@ -296,23 +337,22 @@ class Calls:
                 outcome.events.append((item.leased, unavailable))
                 continue
             mail = self._notice_mail(item, channel, text)
-            ready.append((item, channel, text, mail))
-            outcome.addresses[item.message.id] = Address(item.message.sender, mail.email)
-        if not ready:
-            return
-        lane = self._parts.policy.notice_lane
-        mails = _batched([mail for _, _, _, mail in ready], self._parts.bulk(lane))
-        notify = self._parts.notifier.notify
-        given = await self._in_calls(lane, Action.NOTIFY, mails, lambda items: notify(notices=items), hold=outcome.hold)
-        for (item, channel, text, _), answer in zip(ready, given, strict=True):
-            event_of = partial(
+            means = partial(
                 answers.of_notifier,
                 channel,
                 rules=self._parts.rules,
                 text_sha256=text.sha256,
                 template=text.template,
             )
-            outcome.events.append((item.leased, _understood(answer, event_of)))
+            ready.append(_Sending(mail, item.leased, means))
+            outcome.addresses[item.message.id] = Address(item.message.sender, mail.email)
+        if not ready:
+            return
+        lane = self._parts.policy.notice_lane
+        notify = self._parts.notifier.notify
+        calls = _batched(ready, self._parts.bulk(lane))
+        given = await self._in_calls(lane, Action.NOTIFY, calls, lambda items: notify(notices=items), outcome)
+        outcome.events += [(sent.step, event) for sent, (_, event) in zip(ready, given, strict=True)]
 
     def _notice_mail(self, work: Work, channel: str, text: NoticeText) -> contract.NoticeMail:
         message = work.message
@@ -365,7 +405,7 @@ class Calls:
     # ---- letters -------------------------------------------------------------------------------------------------
 
     async def _print(self, work: list[Work], outcome: Outcome) -> None:
-        ready: list[tuple[Work, int, Letter, contract.PrintLetter]] = []
+        ready: list[tuple[Work, int, Letter, _Sending[contract.PrintLetter]]] = []
         for item in work:
             number = int(item.leased.part.removeprefix("letter/"))
             try:
@@ -389,16 +429,7 @@ class Calls:
                 grams=self._parts.paper.grams(letter.pages),
                 sha256=letter.sha256,
             )
-            ready.append((item, number, letter, order))
-        if not ready:
-            return
-        lane = self._parts.policy.print_lane
-        ready.sort(key=lambda item: item[3].batch)
-        orders = [[order for *_, order in group] for _, group in groupby(ready, key=lambda item: item[3].batch)]
-        submit = self._parts.printer.submit
-        given = await self._in_calls(lane, Action.PRINT, orders, lambda items: submit(letters=items), hold=outcome.hold)
-        for (item, number, letter, _), answer in zip(ready, given, strict=True):
-            event_of = partial(
+            means = partial(
                 answers.of_printer,
                 number,
                 call=item.leased.call,
@@ -406,7 +437,15 @@ class Calls:
                 pages=letter.pages,
                 template=letter.template,
             )
-            event = _understood(answer, event_of)
+            ready.append((item, number, letter, _Sending(order, item.leased, means)))
+        if not ready:
+            return
+        lane = self._parts.policy.print_lane
+        ready.sort(key=lambda item: item[3].item.batch)
+        orders = [[order for *_, order in group] for _, group in groupby(ready, key=lambda item: item[3].item.batch)]
+        submit = self._parts.printer.submit
+        given = await self._in_calls(lane, Action.PRINT, orders, lambda items: submit(letters=items), outcome)
+        for (item, number, letter, _), (_, event) in zip(ready, given, strict=True):
             outcome.events.append((item.leased, event))
             if isinstance(event, ev.LetterSubmitted):
                 outcome.letters.append(

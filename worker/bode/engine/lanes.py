@@ -7,7 +7,8 @@ import os
 import socket
 import time
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -24,6 +25,7 @@ from bode.domain.decision import Action, Alarm, AlarmKind
 from bode.engine.calls import Calls, Outcome, Work
 from bode.engine.guard import SenderSideGuard
 from bode.engine.hold import Hold
+from bode.engine.journal import ChunkJournal, LeftBehind
 from bode.engine.lane_rules import RulesInForce
 from bode.engine.mail_health import Address
 from bode.engine.parts import Parts
@@ -58,6 +60,9 @@ RECORD_SECONDS = Histogram(
 LOST_LEASES = Counter(
     "bode_lost_leases_total", "Steps whose lease ran out before their outcome was recorded.", ["lane"]
 )
+FOUND_IN_JOURNALS = Counter(
+    "bode_steps_in_journals_total", "Steps of dead workers that their journals tell of, by what they tell.", ["found"]
+)
 ALARMS = Counter("bode_alarms_total", "Alarms given, by kind and lane.", ["kind", "lane"])
 BOUNCES = Counter("bode_bounces_total", "Refused or returned mail, by verdict and reason.", ["verdict", "reason"])
 
@@ -79,7 +84,8 @@ class Lanes:
         """Whether the last answers could not be recorded: until some are, one step at a time is sent."""
         self._idle = asyncio.Event()
         self._idle.set()
-        self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self.owner = f"{socket.gethostname()[:24]}:{os.getpid()}:{uuid4().hex[:8]}"
+        self._chunks = 0
 
     async def drain(self, lane: str) -> int:
         """Work a lane until nothing in it is ready; gives the number of steps carried out.
@@ -124,17 +130,33 @@ class Lanes:
         hold = Hold(self._parts.clock, began + timedelta(seconds=self._parts.lease_seconds), self._parts.lease_seconds)
         # What hangs where no call's limit ends it is cut off here: else it kept its place in the lane for ever.
         async with asyncio.timeout(2 * self._parts.hold_seconds):
-            leased = await self._claim(lane, hold.until)
-            if not leased:
-                return 0
-            beating = asyncio.create_task(
-                self._beat(lane, leased, hold, began + timedelta(seconds=self._parts.hold_seconds))
-            )
-            try:
-                return await self._carry_out(lane, leased, hold)
-            finally:
-                beating.cancel()
-                await asyncio.gather(beating, return_exceptions=True)
+            with self._journal(lane) as journal:
+                leased = await self._claim(lane, hold.until, journal.name)
+                if not leased:
+                    return 0
+                beating = asyncio.create_task(
+                    self._beat(lane, leased, hold, began + timedelta(seconds=self._parts.hold_seconds))
+                )
+                try:
+                    return await self._carry_out(lane, leased, Outcome(hold, journal))
+                finally:
+                    beating.cancel()
+                    await asyncio.gather(beating, return_exceptions=True)
+
+    @contextmanager
+    def _journal(self, lane: str) -> Generator[ChunkJournal]:
+        """Keep the journal of a chunk, under a name that its leases have too; it stays behind when this fails."""
+        if self._parts.journal is None:
+            yield ChunkJournal(self.owner)
+            return
+        self._chunks += 1
+        journal = self._parts.journal.begin(lane, f"{self.owner}:{self._chunks}")
+        recorded = False
+        try:
+            yield journal
+            recorded = True
+        finally:
+            journal.close(recorded=recorded)
 
     async def _beat(self, lane: str, leased: Sequence[Leased], hold: Hold, latest: datetime) -> None:
         """Renew the leases of a chunk while it is in hand, so that a worker that dies is missed within one lease."""
@@ -153,7 +175,7 @@ class Lanes:
             if renewed == len(leased):
                 hold.renew(until)
 
-    async def _carry_out(self, lane: str, leased: Sequence[Leased], hold: Hold) -> int:
+    async def _carry_out(self, lane: str, leased: Sequence[Leased], outcome: Outcome) -> int:
         await failpoint(Point.AFTER_CLAIM)
         if len(leased) == self._parts.in_hand(lane):
             # Others may help: pass the bell on.
@@ -165,7 +187,7 @@ class Lanes:
             await self._stop_for_other_key(lane, leased)
             return 0
         began = time.time_ns()
-        outcome = await self._calls.make(lane, work, hold=hold)
+        await self._calls.make(lane, work, outcome)
         outcome.events += gone
         await failpoint(Point.AFTER_CALL)
         called = time.perf_counter()
@@ -191,7 +213,7 @@ class Lanes:
         )
         return len(leased)
 
-    async def _claim(self, lane: str, until: datetime) -> list[Leased]:
+    async def _claim(self, lane: str, until: datetime, owner: str) -> list[Leased]:
         rules = await self.rules.of(lane)
         only_before = rules.only_before(self._parts.clock.now())
         async with self._parts.database.write() as connection:
@@ -203,7 +225,7 @@ class Lanes:
                 connection,
                 lane=lane,
                 limit=limit,
-                owner=self.owner,
+                owner=owner,
                 lease_until=until,
                 now=self._parts.clock.now(),
                 only_before=only_before,
@@ -214,7 +236,7 @@ class Lanes:
                 leased = await steps.claim_probe(
                     connection,
                     lane=lane,
-                    owner=self.owner,
+                    owner=owner,
                     lease_until=until,
                     now=self._parts.clock.now(),
                     real_now=self._parts.clock.real(),
@@ -291,10 +313,7 @@ class Lanes:
             raise
         except Exception as error:  # noqa: BLE001 - what came from outside can be anything
             if len(outcome.events) > 1:
-                letters = outcome.letters
-                return sum(
-                    [await self._record_all(lane, Outcome(outcome.hold, [one], letters)) for one in outcome.events]
-                )
+                return sum([await self._record_all(lane, replace(outcome, events=[one])) for one in outcome.events])
             ((item, event),) = outcome.events
             log.error(
                 "step.cannot_be_recorded",
@@ -303,7 +322,8 @@ class Lanes:
                 outcome=type(event).__name__,
                 error=type(error).__name__,
             )
-            return await self._record(lane, Outcome(outcome.hold, [(item, _not_known(item, self._parts.clock.now()))]))
+            unknown = (item, _not_known(item, self._parts.clock.now()))
+            return await self._record(lane, Outcome(outcome.hold, outcome.journal, [unknown]))
         self._unrecorded = False
         return recorded
 
@@ -340,6 +360,24 @@ class Lanes:
         if earlier:
             await self.apply(earlier)
         return len(held)
+
+    async def settle(self, left: LeftBehind) -> None:
+        """Record what a worker did that is gone, by its journal; what never left is to be done again, by anybody."""
+        async with self._parts.database.read() as connection:
+            held = await steps.held_under(connection, left.name, left.lane)
+        if not held:
+            return
+        taken = [(item, left.taken[item.id]) for item in held if item.id in left.taken]
+        never_left = [item for item in held if item.id not in left.taken and item.id not in left.doubtful]
+        async with self._parts.database.write() as connection:
+            await steps.give_back(connection, never_left)
+        if taken:
+            over = Hold(self._parts.clock, self._parts.clock.real(), 0)
+            await self._record_all(left.lane, Outcome(over, ChunkJournal(left.name), list(taken)))
+        doubtful = len(held) - len(taken) - len(never_left)
+        for found, count in (("taken", len(taken)), ("never left", len(never_left)), ("in doubt", doubtful)):
+            FOUND_IN_JOURNALS.labels(found).inc(count)
+        log.warning("journal.settled", lane=left.lane, taken=len(taken), never_left=len(never_left), in_doubt=doubtful)
 
     async def _keep_address(
         self, connection: AsyncConnection, ledger: Ledger, event: ev.Event, now: datetime

@@ -13,6 +13,7 @@ from bode.compose.paper import Paper
 from bode.domain.bounces import RuleBook
 from bode.domain.lane_rules import LaneRules
 from bode.domain.policy import Policy
+from bode.engine.journal import Journal
 from bode.engine.mail_health import MailHealth
 from bode.engine.profile_guard import ProfileLimits
 from bode.engine.return_path import ReturnPath
@@ -63,6 +64,8 @@ class Parts:
     """The longest that a chunk may be in hand, whatever it waits for."""
     heartbeat_seconds: float = 4.0
     """How often the leases of a chunk in hand are renewed."""
+    journal: Journal | None = None
+    """Kept around calls, where there is a folder for it: a worker that dies then leaves less in doubt."""
     trace: Trace | None = None
     """Takes traces, where they are asked for."""
     new_id: Callable[[], UUID] = uuid4
@@ -94,8 +97,12 @@ class Parts:
 
     def bulk(self, lane: str) -> int:
         """Give how many items one call in this lane may hold."""
+        return self.adapter(lane).capabilities.bulk
+
+    def adapter(self, lane: str) -> Box | Notifier | PrintService | ProfileService:
+        """Give the adapter that makes the calls of a lane."""
         if lane in self.boxes:
-            return self.boxes[lane].capabilities.bulk
+            return self.boxes[lane]
         if lane == self.policy.profile_lane and self.profile is not None:
-            return self.profile.capabilities.bulk
-        return (self.printer if lane == self.policy.print_lane else self.notifier).capabilities.bulk
+            return self.profile
+        return self.printer if lane == self.policy.print_lane else self.notifier

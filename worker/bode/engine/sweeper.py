@@ -62,7 +62,7 @@ class Sweeper:
 
     async def make_pass(self) -> bool:
         """Make one pass, and tell whether it was whole: what stops one part of it does not stop the others."""
-        parts = (self._take_over, self._wake, self._promote, self._inbound, self._ring_for_all)
+        parts = (self._settle, self._take_over, self._wake, self._promote, self._inbound, self._ring_for_all)
         whole = all([await self._guarded(part) for part in parts])
         if whole:
             LAST_SWEEP.set_to_current_time()
@@ -97,6 +97,14 @@ class Sweeper:
             if await self._lanes.rules.only_before(lane) is not None:
                 ready[lane] = 1  # In its quiet hours most of it waits: one worker looks for what cannot.
         await self._ring(ready)
+
+    async def _settle(self) -> None:
+        """Settle what the journals of dead workers tell, before their leases end and all they had is in doubt."""
+        if self._parts.journal is None:
+            return
+        for left, remove in self._parts.journal.left_behind():
+            await self._lanes.settle(left)
+            remove()
 
     async def _take_over(self) -> None:
         """Find out about steps whose worker died: what it did is unknown."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -20,6 +21,8 @@ from bode.store import bulk, tables
 _step = tables.step.c
 # Written into the statements, not passed beside them: else a prepared statement's plan cannot use a partial index.
 _WAITING, _READY, _LEASED = (sa.literal_column(f"'{state}'", sa.String) for state in ("waiting", "ready", "leased"))
+
+_LEASE = (_step.id, _step.fence, _step.message_id, _step.part, _step.action, _step.lane, _step.call, _step.deadline_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,31 +160,23 @@ async def _lease(
         sa.update(tables.step)
         .where(_step.id.in_(sa.select(once.c.id)))
         .values(state="leased", fence=_step.fence + 1, owner=owner, lease_until=lease_until, called_at=now)
-        .returning(
-            _step.id,
-            _step.fence,
-            _step.message_id,
-            _step.part,
-            _step.action,
-            _step.lane,
-            _step.call,
-            _step.deadline_at,
-        )
+        .returning(*_LEASE)
     )
-    return [
-        Leased(
-            id=row.id,
-            fence=row.fence,
-            message_id=row.message_id,
-            part=row.part,
-            action=Action(row.action),
-            lane=row.lane,
-            call=row.call,
-            called_at=now,
-            deadline_at=row.deadline_at,
-        )
-        for row in rows
-    ]
+    return [_leased(row, now) for row in rows]
+
+
+def _leased(row: Any, called_at: datetime) -> Leased:
+    return Leased(
+        id=row.id,
+        fence=row.fence,
+        message_id=row.message_id,
+        part=row.part,
+        action=Action(row.action),
+        lane=row.lane,
+        call=row.call,
+        called_at=called_at,
+        deadline_at=row.deadline_at,
+    )
 
 
 async def set_calls(connection: AsyncConnection, calls: Mapping[int, UUID]) -> None:
@@ -197,6 +192,14 @@ async def finish(connection: AsyncConnection, leased: Sequence[Leased]) -> set[i
     ours = bulk.pairs_among(connection, (_step.id, _step.fence), [(item.id, item.fence) for item in leased])
     gone = await connection.execute(sa.delete(tables.step).where(ours, _step.state == _LEASED).returning(_step.id))
     return {row.id for row in gone}
+
+
+async def held_under(connection: AsyncConnection, owner: str, lane: str) -> list[Leased]:
+    """Give the steps of a lane that are leased under this name, by whom it may no longer be."""
+    rows = await connection.execute(
+        sa.select(*_LEASE, _step.called_at).where(_step.state == _LEASED, _step.owner == owner, _step.lane == lane)
+    )
+    return [_leased(row, row.called_at) for row in rows]
 
 
 async def give_back(connection: AsyncConnection, leased: Sequence[Leased]) -> None:

@@ -17,7 +17,7 @@ FROM python:3.13-slim-bookworm
 # The volumes that Bode writes to take over the owner of these folders.
 RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin bode \
     && install --directory --owner=10001 --group=10001 --mode=0700 \
-        /var/lib/bode/keys /var/lib/bode/evidence-keys /var/lib/bode/evidence
+        /var/lib/bode/keys /var/lib/bode/evidence-keys /var/lib/bode/evidence /var/lib/bode/journal
 COPY --from=build /opt/bode /opt/bode
 ENV PATH=/opt/bode/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 BODE_CONFIG=/etc/bode/bode.toml
 WORKDIR /var/lib/bode

@@ -246,14 +246,10 @@ def build(settings: Settings) -> Application:
 
 
 def _journal(settings: Settings, adapters: Mapping[str, Adapter]) -> Journal | None:
-    """Make the journal around calls, and tell the adapters that write to it themselves. Raises `ConfigError`."""
-    folder = settings.engine.journal_folder
-    if folder is None:
+    """Make the journal around calls, and tell the adapters that write to it themselves."""
+    if settings.engine.journal_folder is None:
         return None
-    try:
-        journal = Journal(folder)
-    except OSError as error:
-        raise ConfigError(f"configuration: engine.journal_folder: {folder}: {error.strerror}") from error
+    journal = Journal(settings.engine.journal_folder)
     for lane, adapter in adapters.items():
         if isinstance(adapter, KeepsJournal):
             adapter.keep_journal(journal.of(lane))

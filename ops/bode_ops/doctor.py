@@ -79,7 +79,7 @@ async def examine(config: Path | None) -> list[Finding]:
     if not found.channels:
         return [_fault("configuration", "has no channels", "name a file with --config, or in BODE_CONFIG")]
     findings = [_well("configuration", f"environment {found.environment}"), _key(found), *_evidence(found)]
-    findings += [*_certificates(found), *_disks(found)]
+    findings += [*_certificates(found), *_disks(found), _journal(found)]
     looked = await asyncio.gather(_database(found), _broker(found), _adapters(found))
     return findings + [finding for each in looked for finding in each]
 
@@ -165,6 +165,17 @@ def _disks(found: Settings) -> list[Finding]:
         verdict = Verdict.WELL if free >= _DISK_LOW else Verdict.WARNING if free >= _DISK_FULL else Verdict.FAULT
         findings.append(Finding(part, verdict, what, do if verdict is not Verdict.WELL else ""))
     return findings
+
+
+def _journal(found: Settings) -> Finding:
+    part, folder = "engine.journal_folder", found.engine.journal_folder
+    if folder is None:
+        what = "no journal is kept: all that a worker has in hand is in doubt when it is killed"
+        return Finding(part, Verdict.WARNING, what, "name a folder on this machine's disk")
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        return _fault(part, f"{there} cannot be written to", "give it to Bode's user, where a worker runs")
+    return _well(part)
 
 
 # ------------------------------------------------------------------------------------------------- database and broker

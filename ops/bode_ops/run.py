@@ -164,9 +164,14 @@ def _sweep(app: Application, checkpoints: Checkpoints | None) -> list[asyncio.Ta
 
 
 async def _work(app: Application) -> list[asyncio.Task[None]]:
-    """Answer rings, and give the task that takes in from the queue, where there is one."""
+    """Answer rings, and give the tasks that read journals and take in from the queue, where there are such."""
     await app.doorbell.start(drain=app.lanes.drain, threads=app.settings.engine.threads)
-    return [asyncio.create_task(app.queue_intake.run())] if app.queue_intake is not None else []
+    tasks: list[asyncio.Task[None]] = []
+    if app.parts.journal is not None:
+        tasks.append(asyncio.create_task(app.lanes.keep_settling(app.settings.engine.sweep_seconds)))
+    if app.queue_intake is not None:
+        tasks.append(asyncio.create_task(app.queue_intake.run()))
+    return tasks
 
 
 async def _until_stopped(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:

@@ -187,6 +187,7 @@ port = {free_port()}
 port = {free_port()}
 domain = "retour.example.nl"
 [engine]
+journal_folder = "{folder / "journal"}"
 {engine}
 [channels.mijndomein]
 adapter = "mijndomein"

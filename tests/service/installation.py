@@ -49,6 +49,7 @@ port = 0
 [heartbeat]
 [engine]
 heartbeat_seconds = 1.6
+journal_folder = "{folder}/journal"
 sweep_seconds = 0.1
 report_seconds = 0.3
 grace_seconds = 3

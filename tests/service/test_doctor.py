@@ -37,6 +37,8 @@ file = "{folder}/bode.key"
 key_file = "{folder}/evidence.key"
 origin = "doctor.example"
 folder = "{folder}/evidence"
+[engine]
+journal_folder = "{folder}/journal"
 """
     + toml_parts.mijnoverheid(base_url="{mijnoverheid}", api_key="zeer-geheime-sleutel")
     + toml_parts.mijndomein("{mijndomein}")

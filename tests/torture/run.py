@@ -461,6 +461,7 @@ heartbeat_seconds = {stage.heartbeat}
 sweep_seconds = 0.25
 report_seconds = 0.5
 grace_seconds = 1.5
+journal_folder = "{stage.folder / "journal"}"
 [policy]
 read_polls = ["30d"]
 [channels.mijnoverheid]

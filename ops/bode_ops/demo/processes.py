@@ -234,6 +234,7 @@ heartbeat_seconds = 0.5
 sweep_seconds = 0.1
 report_seconds = 0.3
 grace_seconds = 5
+journal_folder = "{options.folder / "journal"}"
 
 [channels.mijnoverheid]
 adapter = "mijnoverheid"

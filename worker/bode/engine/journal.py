@@ -112,8 +112,7 @@ class Journal:
     """The journals of one process, in a folder that it shares with others on the same machine."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the folder, which is made where it is not there; raises `OSError` where it cannot be."""
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Take the folder; it is made when the first chunk is begun."""
         self._folder = folder
         self._boot = _boot()
         self._items: dict[tuple[str, UUID], tuple[ChunkJournal, int, EventOf]] = {}
@@ -122,6 +121,7 @@ class Journal:
         """Begin the journal of a chunk, before anything is claimed under its name."""
         path = self._folder / f"{name}{_SUFFIX}"
         try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
             fcntl.flock(file, fcntl.LOCK_EX)
             os.write(file, _encode(_Begun(self._boot, lane)) + b"\n")

@@ -361,8 +361,24 @@ class Lanes:
             await self.apply(earlier)
         return len(held)
 
-    async def settle(self, left: LeftBehind) -> None:
-        """Record what a worker did that is gone, by its journal; what never left is to be done again, by anybody."""
+    async def keep_settling(self, every_seconds: float) -> None:
+        """Settle what dead workers of this machine left behind until cancelled; first what this one was before."""
+        while True:
+            try:
+                await self.settle()
+            except Exception as error:  # noqa: BLE001 - the journal stays, and the next round reads it again
+                log.error("journal.not_settled", error=type(error).__name__)
+            await asyncio.sleep(every_seconds)
+
+    async def settle(self) -> None:
+        """Record what workers of this machine did that are gone, by their journals."""
+        if self._parts.journal is not None:
+            for left, remove in self._parts.journal.left_behind():
+                await self._settle(left)
+                remove()
+
+    async def _settle(self, left: LeftBehind) -> None:
+        """Record what was taken; what never left is to be done again, by anybody; the rest is left to its lease."""
         async with self._parts.database.read() as connection:
             held = await steps.held_under(connection, left.name, left.lane)
         if not held:

@@ -100,11 +100,7 @@ class Sweeper:
 
     async def _settle(self) -> None:
         """Settle what the journals of dead workers tell, before their leases end and all they had is in doubt."""
-        if self._parts.journal is None:
-            return
-        for left, remove in self._parts.journal.left_behind():
-            await self._lanes.settle(left)
-            remove()
+        await self._lanes.settle()
 
     async def _take_over(self) -> None:
         """Find out about steps whose worker died: what it did is unknown."""

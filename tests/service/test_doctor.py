@@ -266,7 +266,7 @@ def test_the_exit_code_and_the_words_for_people_and_machines(command, tmp_path, 
     code, out = command("--config", config)
     assert code == 1
     assert "FAULT    keys.file: key file" in out
-    assert out.splitlines()[-1] == "4 of 13 wrong"
+    assert out.splitlines()[-1] == "4 of 14 wrong"
     code, out = command("--json", "--config", config)
     told = {finding["part"]: finding for finding in json.loads(out)["findings"]}
     assert (code, told["broker.url"]["verdict"], told["notices"]["verdict"]) == (1, "well", "fault")

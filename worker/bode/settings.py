@@ -428,7 +428,7 @@ class BounceSettings(_Section):
 class EngineSettings(_Section):
     """How the worker works. Times are on the wall, not on the demo's clock."""
 
-    chunk: Annotated[int, Field(ge=1, le=1000)] = 100
+    chunk: Annotated[int, Field(ge=1, le=1000)] = 200
     lane_concurrency: Annotated[int, Field(ge=1, le=32)] = 2
     hold_seconds: Annotated[float, Field(ge=1, le=3600)] = 120.0
     """The longest that a chunk is in a worker's hands; a call may take three quarters of it."""

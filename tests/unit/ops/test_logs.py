@@ -1,36 +1,60 @@
-"""Log events: constant names with keyword fields, all in the catalogue."""
+"""Log lines: JSON whatever is in them."""
 
 from __future__ import annotations
 
-import ast
-import re
-from pathlib import Path
+import json
+import logging
+from datetime import UTC, datetime
+from io import StringIO
+from uuid import UUID
 
-from bode_ops import log_catalogue
+import pytest
+import structlog
 
-ROOT = Path(__file__).parents[3]
-SOURCES = [ROOT / "worker" / "bode", ROOT / "adapters" / "bode_adapters", ROOT / "ops" / "bode_ops"]
-PASSED_ON = {"report_files.py", "adapter.py"}
-"""Two readers of reports log once under a name that their caller gives."""
-
-
-def test_the_catalogue_is_that_of_the_source():
-    assert (ROOT / "docs" / "logs.md").read_text("utf-8") == log_catalogue.page(ROOT)
+from bode_ops.logs import configure
 
 
-def test_a_new_event_would_change_the_catalogue(tmp_path):
-    (tmp_path / "part").mkdir()
-    (tmp_path / "part" / "one.py").write_text('log.error("part.broke", lane=lane)\nother.error("no", x=1)\n')
-    (event,) = log_catalogue.events([tmp_path / "part"])
-    assert (event.name, event.levels, event.fields, event.modules) == ("part.broke", {"error"}, {"lane"}, {"part.one"})
+@pytest.fixture
+def logged(monkeypatch):
+    written, root = StringIO(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    before = structlog.get_config()
+    monkeypatch.setattr("sys.stderr", written)
+    configure("json")
+    yield lambda: json.loads(written.getvalue())
+    structlog.configure(**before)
+    root.handlers[:], root.level = handlers, level
 
 
-def test_names_are_constants_and_what_is_logged_beside_them_has_a_name():
-    for root in SOURCES:
-        for path, call, _ in log_catalogue.calls(root):
-            (name,) = call.args
-            if isinstance(name, ast.Name):
-                assert path.name in PASSED_ON, f"{path}:{call.lineno}"
-                continue
-            assert isinstance(name, ast.Constant), f"{path}:{call.lineno}"
-            assert re.fullmatch(r"[a-z]+([._][a-z]+)+", name.value), f"{path}:{call.lineno}: {name.value}"
+def test_a_line_is_json_with_its_level_and_time(logged):
+    structlog.get_logger().info("lane.chunk", lane="kennisgeving", outcomes={"NoticeSent": 3}, call_ms=4)
+    line = logged()
+    assert datetime.fromisoformat(line.pop("timestamp")).tzinfo is not None
+    assert line == {
+        "event": "lane.chunk",
+        "level": "info",
+        "lane": "kennisgeving",
+        "outcomes": {"NoticeSent": 3},
+        "call_ms": 4,
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ("half \udc80", "half \udc80"),
+        ({1, 2}, None),
+        (UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+        (datetime(2026, 3, 2, tzinfo=UTC), "2026-03-02T00:00:00Z"),
+        (float("nan"), None),
+        (object, None),
+        (2**80, 2**80),
+        ({("a", "b"): 1}, None),
+    ],
+)
+def test_nothing_that_is_logged_stops_the_line(logged, value, read):
+    structlog.get_logger().warning("something.odd", value=value, code="x")
+    line = logged()
+    assert (line["event"], line["code"]) == ("something.odd", "x")
+    if read is not None:
+        assert line["value"] == read

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from uuid import UUID, uuid5
 
 from bode.domain.events import TimeSource
@@ -355,9 +356,12 @@ _OPEN_NOTICES = frozenset({NoticeState.WAITING, NoticeState.DUE, NoticeState.HEL
 _OPEN_LETTERS = frozenset({LetterState.PLANNED, LetterState.UNKNOWN, LetterState.SUBMITTED, LetterState.PRINTED})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Delivery:
-    """The delivery of one message: everything the rules decide on."""
+    """The delivery of one message: everything the rules decide on.
+
+    It never changes, so what is derived from it is derived once (and kept: it has no slots).
+    """
 
     brief: Brief
     placements: tuple[Placement, ...] = ()
@@ -384,7 +388,7 @@ class Delivery:
             or any(letter.attempts or letter.state not in _UNTOUCHED_LETTERS for letter in self.letters)
         )
 
-    @property
+    @cached_property
     def open(self) -> bool:
         """Whether a part is still to be moved on by the worker, a box or the print service."""
         return (
@@ -394,7 +398,7 @@ class Delivery:
             or any(letter.state in _OPEN_LETTERS for letter in self.letters)
         )
 
-    @property
+    @cached_property
     def state(self) -> DeliveryState:
         """The whole, derived from its parts."""
         if self.cancelled:
@@ -405,7 +409,7 @@ class Delivery:
             return DeliveryState.SCHEDULED
         return DeliveryState.UNDER_WAY if self.open else DeliveryState.DONE
 
-    @property
+    @cached_property
     def outcome(self) -> Outcome:
         """How it ended, or stands now: the last thing that reached the addressee."""
         if self.cancelled:

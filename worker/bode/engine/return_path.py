@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import IntEnum, StrEnum
+from functools import cache
 from hashlib import sha256
 from hmac import compare_digest, digest
 from uuid import UUID
@@ -136,7 +137,7 @@ def notice_id(message_id: UUID, channel: str) -> UUID:
 
     It can be undone (`possible_messages`), so that a returned mail without a token can be shown beside its message.
     """
-    return UUID(bytes=bytes(one ^ other for one, other in zip(message_id.bytes, _mask(channel), strict=True)))
+    return UUID(int=message_id.int ^ _mask(channel))
 
 
 def possible_messages(item: UUID, channels: tuple[str, ...]) -> list[UUID]:
@@ -144,12 +145,13 @@ def possible_messages(item: UUID, channels: tuple[str, ...]) -> list[UUID]:
     return [item, *(notice_id(item, channel) for channel in channels)]
 
 
-def _mask(channel: str) -> bytes:
+@cache
+def _mask(channel: str) -> int:
     """Give what sets a notice's id apart. What an id tells of itself (RFC 9562: version, variant) is left as it is."""
     mask = bytearray(sha256(f"notice/{channel}".encode()).digest()[:_ID_BYTES])
     mask[6] &= 0x0F
     mask[8] &= 0x3F
-    return bytes(mask)
+    return int.from_bytes(mask)
 
 
 def _sign(key: bytes, payload: bytes) -> bytes:

@@ -34,6 +34,7 @@ from bode.intake.problems import problem
 from bode.intake.repeats import Repeats
 from bode.intake.scopes import Scope
 from bode.intake.status import StatusReader
+from bode.intake.together import Together
 
 log = structlog.get_logger()
 
@@ -257,6 +258,7 @@ def routes(
     extract: Extract | None = None,
 ) -> Router:
     """Give the routes of the API, to be mounted in an application."""
+    together = Together(intake)
 
     @post(
         "/berichten",
@@ -275,7 +277,7 @@ def routes(
         async with bodies.message(request) as raw:
 
             async def do() -> Response[Any]:
-                return _accepted(await intake.accept(raw, route=Route.HTTP, caller=caller_of(request)))
+                return _accepted(await together.accept(raw, route=Route.HTTP, caller=caller_of(request)))
 
             return await repeats.once(request, raw, do)
 

@@ -149,7 +149,7 @@ class Installation:
         return (self.folder / "bode.log").read_text()
 
     def lines(self, event: str) -> int:
-        return self.log.count(f'"event": "{event}"')
+        return self.log.count(f'"event":"{event}"')
 
     async def get(self, path: str) -> httpx.Response | None:
         async with httpx.AsyncClient(timeout=10) as client:

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -345,8 +346,7 @@ class Play:
             log = file.read().decode()
         mine = set(self.accepted.values())
         result.open_connections += CONNECTIONS * sum(
-            '"lane": "email"' in line and any(f'"event": "{name}"' in line for name in _CUT_SHORT)
-            for line in log.splitlines()
+            line.get("lane") == "email" and line["event"] in _CUT_SHORT for line in _events(log)
         )
         # A relay that does not answer in time leaves one connection in doubt, and not a chunk.
         result.open_connections += sum(
@@ -421,6 +421,14 @@ class Play:
                 return found, codes
         finally:
             await database.close()
+
+
+def _events(log: str) -> Iterator[dict[str, Any]]:
+    """Read the lines of a log that are Bode's own: the last one of a process that was killed can be half."""
+    for line in log.splitlines():
+        with suppress(ValueError):
+            if isinstance(read := json.loads(line), dict) and "event" in read:
+                yield read
 
 
 def _configuration(stage: Stage, addresses: dict[str, Any], origin: str, place: int) -> str:

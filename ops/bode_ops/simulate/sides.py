@@ -185,7 +185,7 @@ class SimulatedBox(MemoryBox):
         if what is None:
             return None
         if what == _HARD:
-            self._world.truth(message.id).hard.add(self._channel)
+            self._world.truth(message.id).hard[self._channel] = self._world.now()
         return _REPLIES[what]
 
     def _record(self, message: BoxMessage, answer: Answer) -> None:
@@ -234,7 +234,7 @@ class SimulatedNotifier(MemoryNotifier):
         if self._world.suffers(What.BLOCKLIST):
             return _REPLIES[_SENDER]
         if self._world.suffers(What.DIRECTORY_LOST) and notice.email.endswith("@post.example.nl"):
-            self._world.truth(message).hard.add(channel)
+            self._world.truth(message).hard[channel] = self._world.now()
             return _REPLIES[_HARD]
         if self._full(number):
             return _REPLIES[_SOFT]
@@ -246,7 +246,7 @@ class SimulatedNotifier(MemoryNotifier):
         if what is None:
             return None
         if what == _HARD:
-            self._world.truth(message).hard.add(channel)
+            self._world.truth(message).hard[channel] = self._world.now()
         return _REPLIES[what]
 
     def _full(self, number: int) -> bool:
@@ -357,7 +357,7 @@ def bounces(
         else:
             mail = delivery_status(to, report, reporting_mta="mx.example.nl", at=world.now())
         if what == _HARD:
-            world.truth(message).hard.add(channel)
+            world.truth(message).hard[channel] = world.now()
         if copy is not None and what in (_HARD, _SOFT, _SENDER):
             copy.came_back = True
         world.tell(message, f"a report about the mail for {channel} comes in: {what}")

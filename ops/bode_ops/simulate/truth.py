@@ -35,8 +35,8 @@ class Truth:
     """When its sender was told that it is accepted: from then on nothing may be lost."""
     sent: list[Sent] = field(default_factory=list[Sent])
     notices: list[tuple[str, datetime]] = field(default_factory=list[tuple[str, datetime]])
-    hard: set[str] = field(default_factory=set[str])
-    """The channels about which a mail server really said that the addressee cannot be reached."""
+    hard: dict[str, datetime] = field(default_factory=dict[str, datetime])
+    """When a mail server last really said that the addressee cannot be reached, by channel."""
     letters: dict[UUID, Paper] = field(default_factory=dict[UUID, Paper])
     heard_at: dict[str, datetime] = field(default_factory=dict[str, datetime])
     """When a channel first told Bode that the message is there."""

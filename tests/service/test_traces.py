@@ -1,26 +1,36 @@
-"""Traces: a message's id is its trace's, from intake through the queue to every call; off, there is nothing of it."""
+"""Traces, and the log of data processing: a message's id is its trace's, from intake to every call."""
 
 from __future__ import annotations
 
 import sys
+from hashlib import sha256
 
 import pytest
+import toml_parts
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from bode.intake.accept import Intake
-from bode.settings import ConfigError, TracingSettings
+from bode.settings import ConfigError, ProcessingLogSettings, TracingSettings, load
 from bode_ops import traces as module
-from bode_ops.traces import Traces
+from bode_ops.traces import Sent, Traces, processing
+
+MAASVELD, ZANDWIJK = "00000001999000010000", "00000001999000020000"
 
 
-async def test_every_piece_of_work_for_a_message_is_in_its_trace_and_nothing_personal(make_app, sqlite_url, body):
-    kept = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(kept))
-    trace = Traces(provider)
-    app = await make_app(sqlite_url, trace=trace)
+@pytest.fixture
+def kept():
+    """Keep in memory what is sent."""
+    made = InMemorySpanExporter()
+    made.provider = TracerProvider()
+    made.provider.add_span_processor(SimpleSpanProcessor(made))
+    yield made
+    made.provider.shutdown()
+
+
+async def traced(make_app, url, trace):
+    app = await make_app(url, trace=trace)
     app.intake = Intake(
         database=app.database,
         vault=app.vault,
@@ -30,6 +40,11 @@ async def test_every_piece_of_work_for_a_message_is_in_its_trace_and_nothing_per
         ring=app.lanes._ring,
         trace=trace,
     )
+    return app
+
+
+async def test_every_piece_of_work_for_a_message_is_in_its_trace_and_nothing_personal(make_app, sqlite_url, body, kept):
+    app = await traced(make_app, sqlite_url, Traces(kept.provider))
     sent = body()
     one = await app.accept(sent)
     other = await app.accept(body(channels=("mijndomein",)))
@@ -40,10 +55,68 @@ async def test_every_piece_of_work_for_a_message_is_in_its_trace_and_nothing_per
     assert {span.context.trace_id for span in spans} == {one.id.int, other.id.int}
     assert len({(span.context.trace_id, span.parent.span_id) for span in spans}) == 2
     assert all(span.end_time >= span.start_time for span in spans)
+    assert not any(key.startswith("dpl.") for span in spans for key in span.attributes)
     written = "".join(span.to_json() for span in spans)
     for secret in (sent["geadresseerde"]["nummer"], sent["geadresseerde"]["naam"], sent["kennisgeving"]["email"]):
         assert secret not in written
-    trace.close()
+
+
+ACTIVITIES = {MAASVELD: "https://register.example/verwerkingen/berichten"}
+
+
+async def test_the_log_of_data_processing_is_told_for_what_and_of_whom_by_a_pseudonym_alone(
+    make_app, sqlite_url, body, kept
+):
+    app = await traced(make_app, sqlite_url, Sent([Traces(kept.provider, processing(ACTIVITIES))]))
+    sent = body()
+    one = await app.accept(sent)
+    await app.settle()
+    spans = kept.get_finished_spans()
+    assert [span.name for span in spans] == ["intake", "place mijnoverheid", "notify kennisgeving"]
+    assert {span.context.trace_id for span in spans} == {one.id.int}
+    pseudonym = app.vault.pseudonyms("BSN", sent["geadresseerde"]["nummer"])[0]
+    told = {
+        "dpl.core.processing_activity_id": ACTIVITIES[MAASVELD],
+        "dpl.core.data_subject_id": pseudonym,
+        "dpl.core.data_subject_id_type": "BSN",
+    }
+    assert all(dict(span.attributes) == told for span in spans)
+    written = "".join(span.to_json() for span in spans)
+    addressee = sent["geadresseerde"]
+    secrets = [addressee["nummer"], addressee["naam"], *addressee["adres"].values(), sent["kennisgeving"]["email"]]
+    for secret in [*secrets, sent["onderwerp"], sent["tekst"]]:
+        assert len(secret) < 4 or secret not in written
+    # Who has the database finds nobody of it there: the pseudonym is none of the hashes that are kept.
+    assert pseudonym != app.vault.lookup_hash("BSN", sent["geadresseerde"]["nummer"]).hex()
+    assert pseudonym != sha256(sent["geadresseerde"]["nummer"].encode()).hexdigest()
+
+
+async def test_the_log_of_data_processing_is_told_nothing_of_a_body_that_is_not_named(make_app, sqlite_url, body, kept):
+    app = await traced(make_app, sqlite_url, Sent([Traces(kept.provider, processing({}))]))
+    await app.accept(body())
+    await app.settle()
+    assert not kept.get_finished_spans()
+
+
+def test_every_organisation_has_its_processing_activity_and_production_has_tls(tmp_path):
+    config = tmp_path / "bode.toml"
+
+    def faults(environment, oin, endpoint):
+        config.write_text(
+            f'environment = "{environment}"\n{toml_parts.MAASVELD.format()}\n[logboek]\nendpoint = "{endpoint}"\n'
+            f'[logboek.activities]\n{oin} = "https://register.example"\n'
+        )
+        try:
+            load(config)
+        except ConfigError as error:
+            return str(error)
+        return ""
+
+    assert not faults("embedded", MAASVELD, "http://127.0.0.1:9/v1/traces")
+    told = faults("production", ZANDWIJK, "http://127.0.0.1:9/v1/traces")
+    assert f"logboek.activities: {ZANDWIJK} is not among organisations" in told
+    assert f"logboek.activities: none for organisation {MAASVELD}" in told
+    assert "logboek.endpoint: production needs https://" in told
 
 
 async def test_without_the_section_nothing_is_made(app):
@@ -55,4 +128,12 @@ async def test_without_the_section_nothing_is_made(app):
 def test_without_its_packages_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(ConfigError, match=r"bode\[otel\]"):
-        module.traces(TracingSettings(endpoint="http://127.0.0.1:9/v1/traces"))
+        module.traces(TracingSettings(endpoint="http://127.0.0.1:9/v1/traces"), None)
+
+
+def test_both_are_made_where_both_are_asked_for_and_neither_where_none_is():
+    logboek = ProcessingLogSettings(endpoint="http://127.0.0.1:9/v1/traces", activities=ACTIVITIES)
+    assert module.traces(None, None) is None
+    made = module.traces(TracingSettings(endpoint="http://127.0.0.1:9/v1/traces"), logboek)
+    made.close()
+    assert len(made._receivers) == 2

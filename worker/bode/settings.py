@@ -337,6 +337,15 @@ class TracingSettings(_Section):
     endpoint: HttpAddress
 
 
+class ProcessingLogSettings(_Section):
+    """The Logboek Dataverwerkingen (Logius) that what is done with whose data is written to, as OpenTelemetry spans."""
+
+    endpoint: HttpAddress
+    """OTLP over HTTP, as https://logboek.gemeente.example/v1/traces."""
+    activities: Annotated[dict[str, HttpAddress], Field(min_length=1)]
+    """By OIN, where the register of processing activities (AVG 30) tells of sending official messages."""
+
+
 class WebhookSettings(_Section):
     """Who is called when something becomes of a message: where, for which bodies, signed with which secrets."""
 
@@ -620,6 +629,7 @@ class Settings(BaseSettings):
     metrics: MetricsSettings = MetricsSettings()
     heartbeat: HeartbeatSettings | None = None
     tracing: TracingSettings | None = None
+    logboek: ProcessingLogSettings | None = None
     bounces: BounceSettings = BounceSettings()
     engine: EngineSettings = EngineSettings()
     lanes: dict[str, LaneSettings] = {}
@@ -721,6 +731,7 @@ def _faults(settings: Settings) -> list[str]:
     faults += _application_faults(settings)
     faults += _document_source_faults(settings)
     faults += _webhook_faults(settings)
+    faults += _logboek_faults(settings)
     faults += _queue_faults(settings)
     faults += _zgw_faults(settings)
     faults += _key_faults(settings.keys)
@@ -875,6 +886,18 @@ def _document_source_faults(settings: Settings) -> list[str]:
         for name, source in settings.api.documents.items()
         if (unknown := sorted(set(source.organisations) - known))
     ]
+
+
+def _logboek_faults(settings: Settings) -> list[str]:
+    """Give the organisations whose processing would not be written down, and an end that the standard forbids."""
+    if settings.logboek is None:
+        return []
+    named, known = set(settings.logboek.activities), set(settings.organisations)
+    faults = [f"logboek.activities: {oin} is not among organisations" for oin in sorted(named - known)]
+    faults += [f"logboek.activities: none for organisation {oin}" for oin in sorted(known - named)]
+    if settings.environment == "production" and not settings.logboek.endpoint.startswith("https://"):
+        faults.append("logboek.endpoint: production needs https://, as the standard does")
+    return faults
 
 
 def _unsafe(settings: Settings) -> list[str]:

@@ -694,7 +694,7 @@ def load(path: Path | None) -> Settings:
         faults = [f"BODE_SECRETS: a file of the folder of secrets cannot be read: {_why(error)}"]
     except ValidationError as error:
         faults = [
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
+            f"{'.'.join(str(part) for part in item['loc'])}: {_said(item['type'], item['msg'])}"
             for item in error.errors(include_url=False, include_input=False)
         ]
     except SettingsError as error:
@@ -704,6 +704,11 @@ def load(path: Path | None) -> Settings:
         if not faults:
             return settings
     raise ConfigError("\n".join([f"configuration {file or '(environment)'}:", *(f"  {fault}" for fault in faults)]))
+
+
+def _said(kind: str, message: str) -> str:
+    """Put pydantic's words into an operator's."""
+    return "there is no setting of this name" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
 
 
 def _why(error: OSError | UnicodeDecodeError) -> str:

@@ -165,7 +165,7 @@ COMMANDS = [
     *("lane", "lane list", "lane stop", "lane start", "lane show", "lane set", "lane reset", "lane acts"),
     *("queue", "queue key", "queue seal", "queue list"),
     *("queue poison", "queue poison list", "queue poison show", "queue poison retry", "queue poison drop"),
-    *("zgw", "zgw list", "zgw retry", "zgw seen", "zgw reconcile"),
+    *("zgw", "zgw list", "zgw retry", "zgw handled", "zgw seen", "zgw reconcile"),
     *("policy", "policy show", "config", "config check", "config show", "doctor", "db restored"),
     *("mock", "mock mijnoverheid", "mock ebms", "mock mijndomein", "mock bedrijven", "mock profielservice"),
     *("mock smtp", "mock print"),

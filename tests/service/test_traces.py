@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import sys
 from hashlib import sha256
+from uuid import UUID
 
 import pytest
 import toml_parts
+from litestar import Litestar, Request, Response, post
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from bode.intake.accept import Intake
 from bode.settings import ConfigError, ProcessingLogSettings, TracingSettings, load
+from bode.tracing import About, Span
+from bode_adapters.serving import serve
 from bode_ops import traces as module
 from bode_ops.traces import Sent, Traces, processing
 
@@ -129,6 +136,28 @@ def test_without_its_packages_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(ConfigError, match=r"bode\[otel\]"):
         module.traces(TracingSettings(endpoint="http://127.0.0.1:9/v1/traces"), None)
+
+
+async def test_a_logbook_gets_it_over_http_as_the_standard_names_it():
+    got = []
+
+    @post("/v1/traces", status_code=200)
+    async def take(request: Request) -> Response[bytes]:
+        got.append(gzip.decompress(body) if (body := await request.body())[:2] == b"\x1f\x8b" else body)
+        return Response(b"", media_type="application/x-protobuf")
+
+    async with serve(Litestar([take], openapi_config=None, logging_config=None)) as url:
+        settings = ProcessingLogSettings(endpoint=f"{url}/v1/traces", activities=ACTIVITIES)
+        made = module.traces(None, settings)
+        made([Span(UUID(int=7), "intake", 1, 2, {"lane": "x"}, About(MAASVELD, "BSN", "0f" * 32))])
+        await asyncio.to_thread(made.close)
+    (sent,) = ExportTraceServiceRequest.FromString(got[0]).resource_spans[0].scope_spans[0].spans
+    assert (sent.trace_id, sent.name) == (UUID(int=7).bytes, "intake")
+    assert {item.key: item.value.string_value for item in sent.attributes} == {
+        "dpl.core.processing_activity_id": ACTIVITIES[MAASVELD],
+        "dpl.core.data_subject_id": "0f" * 32,
+        "dpl.core.data_subject_id_type": "BSN",
+    }
 
 
 def test_both_are_made_where_both_are_asked_for_and_neither_where_none_is():

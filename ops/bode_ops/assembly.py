@@ -74,7 +74,7 @@ from bode_adapters.rest import SettingsTable
 from bode_adapters.secret_file import SecretFileError, read_secret
 from bode_adapters.zgw import Registers
 from bode_ops.bounce_routes import BounceRoutes
-from bode_ops.traces import Traces, traces
+from bode_ops.traces import Sent, traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class Application:
             await self.queue_intake.close()
         await self.doorbell.close()
         await self.database.close()
-        if isinstance(self.parts.trace, Traces):
+        if isinstance(self.parts.trace, Sent):
             await asyncio.to_thread(self.parts.trace.close)
 
 
@@ -193,7 +193,7 @@ def build(settings: Settings) -> Application:
         hold_seconds=settings.engine.hold_seconds,
         heartbeat_seconds=settings.engine.heartbeat_seconds,
         journal=_journal(settings, {**boxes, policy.notice_lane: notifier}),
-        trace=traces(settings.tracing) if settings.tracing is not None else None,
+        trace=traces(settings.tracing, settings.logboek),
     )
     if unknown := sorted(settings.lanes.keys() - set(parts.lanes)):
         known = ", ".join(parts.lanes)

@@ -16,6 +16,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis.asyncio as redis
 import sqlalchemy as sa
@@ -75,7 +76,8 @@ async def examine(config: Path | None) -> list[Finding]:
     try:
         found = configuration.load(config)
     except ConfigError as error:
-        return [_fault("configuration", str(error), "mend what is named; config/examples has one that is whole")]
+        told = str(error).removeprefix("configuration ")
+        return [_fault("configuration", told, "mend what is named; config/examples has one that is whole")]
     if not found.channels:
         return [_fault("configuration", "has no channels", "name a file with --config, or in BODE_CONFIG")]
     findings = [_well("configuration", f"environment {found.environment}"), _key(found), *_evidence(found)]
@@ -101,8 +103,9 @@ def _key(found: Settings) -> Finding:
     except KeyFileError as error:
         return _fault(
             "keys.file",
-            str(error),
-            "put it back from its copy, readable by Bode's user alone; a new key opens nothing that is stored",
+            str(error).removesuffix("; make one with 'bode keys init'"),
+            "put it back from its copy, readable by Bode's user alone. A new one ('bode keys init') opens nothing that "
+            "is stored: make that only where nothing was ever handed in",
         )
     return _well("keys.file")
 
@@ -157,10 +160,12 @@ def _disks(found: Settings) -> list[Finding]:
         try:
             usage = shutil.disk_usage(folder)
         except OSError as error:
-            findings.append(Finding(part, Verdict.NOT_ASKED, f"{folder}: {error.strerror}"))
+            missing = isinstance(error, FileNotFoundError)
+            why = f"there is no {folder} yet" if missing else f"{folder}: {error.strerror}"
+            findings.append(Finding(part, Verdict.NOT_ASKED, why))
             continue
         free = usage.free / usage.total
-        what = f"{free:.0%} of the disk under {folder} is free"
+        what = f"{free:.1%} of the disk under {folder} is free ({usage.free / 1e9:.1f} GB)"
         do = "make room: docs/runbooks/BodeDiskFillsUp.md"
         verdict = Verdict.WELL if free >= _DISK_LOW else Verdict.WARNING if free >= _DISK_FULL else Verdict.FAULT
         findings.append(Finding(part, verdict, what, do if verdict is not Verdict.WELL else ""))
@@ -219,7 +224,9 @@ async def _look_at_database(found: Settings, database: Database) -> Sequence[Fin
     try:
         await database.check_schema()
     except SchemaError as error:
-        return [*findings, _fault("database schema", str(error), "run 'bode db upgrade', then start Bode")]
+        what = f"the database has {error.found or 'none'}, this version of Bode works with {error.wanted}"
+        do = "the older one is behind. The database: run 'bode db upgrade'. This Bode: install the newer version"
+        return [*findings, _fault("database schema", what, f"{do} (docs/operations.md, Upgrade)")]
     findings.append(_well("database schema"))
     async with database.read() as connection:
         if not database.is_sqlite:
@@ -232,7 +239,12 @@ async def _look_at_database(found: Settings, database: Database) -> Sequence[Fin
             sa.select(lane.name, lane.reason).where(lane.stopped_at.is_not(None)).order_by(lane.name)
         )
         findings += [
-            Finding(f"lane {row.name}", Verdict.WARNING, f"is stopped: {row.reason}", f"bode lane start {row.name}")
+            Finding(
+                f"lane {row.name}",
+                Verdict.WARNING,
+                f"is stopped, and sends nothing: {row.reason}",
+                f"when that is mended: bode lane start {row.name}",
+            )
             for row in stopped
         ]
         sealed = (await connection.execute(sa.select(tables.content.c.key_id).limit(1))).scalar_one_or_none()
@@ -256,6 +268,7 @@ async def _broker(found: Settings) -> Sequence[Finding]:
     if url is None:
         return [_well("broker.url", "inside the process")]
     do = "look whether Redis runs and whether this machine may reach it; until then work goes on, slower"
+    where = _place(url)
 
     async def look() -> Sequence[Finding]:
         maker: Any = redis.Redis  # its options have no types
@@ -266,9 +279,16 @@ async def _broker(found: Settings) -> Sequence[Finding]:
     try:
         return await _patiently("broker.url", look, do)
     except redis.AuthenticationError:
-        return [_fault("broker.url", "Redis refuses the password", "give Bode the one that Redis knows")]
+        what = f"Redis at {where} refuses the user or the password"
+        return [_fault("broker.url", what, "give Bode those that Redis knows: BODE__BROKER__URL in BODE_SECRETS")]
     except (redis.RedisError, OSError, ValueError) as error:
-        return [_fault("broker.url", f"Redis cannot be reached ({type(error).__name__})", do)]
+        return [_fault("broker.url", f"Redis at {where} cannot be reached ({type(error).__name__})", do)]
+
+
+def _place(url: str) -> str:
+    """Give the host and port, or the socket, of an address: never its user and password."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] or parts.path
 
 
 # ----------------------------------------------------------------------------------------------------------- adapters
@@ -318,5 +338,5 @@ async def _opened(adapter: Any) -> AsyncGenerator[None]:
 def _of_trouble(part: str, trouble: Trouble) -> Finding:
     which = f"{trouble.where}: " if trouble.where else ""
     text = f": {trouble.text}" if trouble.text else ""
-    do = f"look at {part}.settings (docs/adapters); what is meanwhile to be sent waits, most urgent first"
+    do = f"mend {part}.settings (docs/adapters), or ask whose the other side is; until then what is to be sent waits"
     return _fault(part, f"{which}{trouble.code}{text}", do)

@@ -10,6 +10,9 @@ import pytest
 import structlog
 from api_server import MAASVELD, MAX_BODY, ZANDWIJK, Server, body, is_problem
 
+from bode.client import Bode
+from bode.evidence.verify import Trust, verify
+
 ROWS = {"Content-Type": "application/x-ndjson"}
 
 
@@ -277,8 +280,6 @@ def test_another_organisations_message_cannot_be_withdrawn(api, server):
 
 @pytest.mark.law("L12")
 def test_an_extract_can_be_checked_by_a_stranger_and_giving_it_is_recorded(api, server):
-    from bode.evidence.verify import Trust, verify
-
     made = api.post("/v1/berichten", json=body()).json()["id"]
     path = f"/v1/berichten/{made}/bewijs"
     before = server.rows()["event"]
@@ -289,6 +290,27 @@ def test_an_extract_can_be_checked_by_a_stranger_and_giving_it_is_recorded(api, 
         assert verify(answer.content, Trust(list(server.keyring.verifiers))).verdict.name == "VALID"
     assert server.rows()["event"] - before == 2
     is_problem(api.get(path, params={"voor": "iedereen"}), 400)
+
+
+@pytest.mark.parametrize("reference", ["MV-\N{GRINNING FACE}-中", "MV-\ue000", "MV-\U00100000\u0378"])
+def test_an_extract_is_given_whatever_characters_a_reference_holds(api, reference):
+    made = api.post("/v1/berichten", json=body(kenmerk=reference)).json()["id"]
+    answer = api.get(f"/v1/berichten/{made}/bewijs")
+    assert answer.status_code == 200, answer.text
+
+
+def test_the_client_fetches_an_extract_that_its_owner_can_verify(server):
+    trust = Trust(list(server.keyring.verifiers))
+    with Bode(server.url, "samen") as client:
+        made = client.aanleveren(body())
+        extract = client.bewijs(made.id)
+        told = verify(extract, trust)
+        assert told.verdict.name == "VALID", told
+        shown = verify(client.bewijs(made.id, "geadresseerde"), trust)
+        assert shown.verdict.name == "VALID", shown
+    changed = bytearray(extract)
+    changed[extract.index(b"MV-")] ^= 1
+    assert verify(bytes(changed), trust).verdict.name != "VALID"
 
 
 def test_another_organisations_evidence_is_not_there_and_nothing_is_recorded(api, server):

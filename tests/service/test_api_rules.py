@@ -116,7 +116,9 @@ def test_the_linter_of_the_api_design_rules_finds_nothing(document, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_no_request_that_can_be_made_up_has_a_5xx_or_an_answer_that_is_not_described(server, document, tmp_path):
+def test_no_request_that_can_be_made_up_has_a_5xx_or_an_answer_that_is_not_described(
+    server, document, tmp_path, capsys
+):
     """A minute of it; `SCHEMATHESIS_SECONDS` asks for more."""
     seconds = int(os.environ.get("SCHEMATHESIS_SECONDS", "60"))
     (tmp_path / "openapi.json").write_text(json.dumps(document))
@@ -140,3 +142,7 @@ def test_no_request_that_can_be_made_up_has_a_5xx_or_an_answer_that_is_not_descr
         timeout=seconds + 600,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    every = sum(1 for _ in _operations(document))
+    assert f"Selected: {every}/{every}\n  Tested: {every}\n" in done.stdout, done.stdout[-6000:]
+    with capsys.disabled():
+        print(done.stdout[done.stdout.index("API Operations:") :])  # noqa: T201 - how many requests it made up

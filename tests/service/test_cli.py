@@ -165,7 +165,7 @@ COMMANDS = [
     *("lane", "lane list", "lane stop", "lane start", "lane show", "lane set", "lane reset", "lane acts"),
     *("queue", "queue key", "queue seal", "queue list"),
     *("queue poison", "queue poison list", "queue poison show", "queue poison retry", "queue poison drop"),
-    *("zgw", "zgw list", "zgw retry", "zgw seen", "zgw reconcile"),
+    *("zgw", "zgw list", "zgw retry", "zgw handled", "zgw seen", "zgw reconcile"),
     *("policy", "policy show", "config", "config check", "config show", "doctor", "db restored"),
     *("mock", "mock mijnoverheid", "mock ebms", "mock mijndomein", "mock bedrijven", "mock profielservice"),
     *("mock smtp", "mock print"),
@@ -932,3 +932,16 @@ def test_the_list_says_why_nothing_followed_and_what_it_is_perhaps_about(bode, h
     assert bode("bounce", "replay", "dddd").code == 2, "what was decided stays so"
     assert bode("bounce", "replay", "all").out == "3 decided again\n"
     assert {row[4] for row in _table(bode("bounce", "list").out)} == {"no return path of ours"}
+
+
+def test_what_stands_for_a_person_in_the_log_of_data_processing_is_told_without_naming_them(bode, tmp_path):
+    done = bode("logboek", "pseudonym", given=b"999990019\n")
+    assert (done.code, done.out.split()) == (0, list(read_vault(tmp_path).pseudonyms("BSN", "999990019")))
+    assert bode("logboek", "pseudonym", "KVK", given=b"12345678\n").out != done.out
+    refused = bode("logboek", "pseudonym", given=b"Jansen\n")
+    assert refused.code == 2
+    assert "Jansen" not in refused.out + refused.err
+
+
+def read_vault(folder) -> Vault:
+    return Vault(read_key_file(folder / "bode.key"))

@@ -170,6 +170,46 @@ async def test_a_document_that_is_linked_after_sending_is_shown_to_a_person(side
     assert not (await side.row()).late
 
 
+async def handled(side, url):
+    async with side.app.database.write() as connection:
+        return await zgw.handled(connection, url.rpartition("/")[2], side.app.clock.now())
+
+
+async def test_a_decision_that_a_person_dealt_with_is_left_alone_and_asks_for_nobody(side):
+    made = side.decision(vertrouwelijkheidaanduiding="geheim")
+    await side.notify(made.told[0])
+    await side.work()
+    assert (await side.row()).state == State.REFUSED
+    assert await handled(side, made.url) == 1
+    assert await handled(side, made.url) == 0
+    await side.work(days=2)
+    assert await side.zgw.reconcile("zaak") == 0
+    row = await side.row()
+    assert (row.state, row.answer, row.message_id, row.late) == (State.WRITTEN, "handled", None, False)
+    assert not await side.app.rows(tables.message)
+    async with side.app.database.read() as connection:
+        assert not await zgw.read(connection, states=[State.REFUSED, State.WAITING], limit=5)
+    # Nobody knows which documents that person saw: another notification is shown, and sends nothing.
+    await side.notify(made.told[0])
+    await side.work()
+    assert (await side.row()).late
+    assert not await side.app.rows(tables.message)
+
+
+async def test_what_a_worker_has_in_hand_when_it_is_called_handled_is_not_hidden(side):
+    made = side.decision()
+    await side.notify(made.told[0])
+    side.app.clock.move(seconds=11)
+    now = side.app.clock.now()
+    async with side.app.database.write() as connection:
+        (held,) = await zgw.claim(connection, limit=1, now=now, until=now + timedelta(minutes=10))
+    assert await handled(side, made.url) == 1
+    await side.zgw._do(held)
+    (message,) = await side.app.rows(tables.message)
+    row = await side.row()
+    assert (row.state, row.message_id) == (State.ACCEPTED, message.id)
+
+
 async def test_a_lost_notification_is_made_good_by_the_poller(side):
     made = side.decision()
     side.mock.add_decision("", rsin=RSIN, besluittype=KIND, datum=date(2025, 3, 2))  # before `since`

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bode.compose.letter import (
-    STANDARDS,
     DocumentError,
     Letter,
     LetterComposer,
@@ -26,6 +25,7 @@ from bode.compose.letter import (
     NoticeLetterReason,
 )
 from bode.compose.templates import TemplateError
+from bode.compose.typeset import STANDARDS
 from bode.domain.message import Nature, PostalAddress, Term
 from bode.domain.terms import Duration
 

@@ -337,6 +337,15 @@ class TracingSettings(_Section):
     endpoint: HttpAddress
 
 
+class ProcessingLogSettings(_Section):
+    """The Logboek Dataverwerkingen (Logius) that what is done with whose data is written to, as OpenTelemetry spans."""
+
+    endpoint: HttpAddress
+    """OTLP over HTTP, as https://logboek.gemeente.example/v1/traces."""
+    activities: Annotated[dict[str, HttpAddress], Field(min_length=1)]
+    """By OIN, where the register of processing activities (AVG 30) tells of sending official messages."""
+
+
 class WebhookSettings(_Section):
     """Who is called when something becomes of a message: where, for which bodies, signed with which secrets."""
 
@@ -623,6 +632,7 @@ class Settings(BaseSettings):
     metrics: MetricsSettings = MetricsSettings()
     heartbeat: HeartbeatSettings | None = None
     tracing: TracingSettings | None = None
+    logboek: ProcessingLogSettings | None = None
     bounces: BounceSettings = BounceSettings()
     engine: EngineSettings = EngineSettings()
     lanes: dict[str, LaneSettings] = {}
@@ -687,7 +697,7 @@ def load(path: Path | None) -> Settings:
         faults = [f"BODE_SECRETS: a file of the folder of secrets cannot be read: {_why(error)}"]
     except ValidationError as error:
         faults = [
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
+            f"{'.'.join(str(part) for part in item['loc'])}: {_said(item['type'], item['msg'])}"
             for item in error.errors(include_url=False, include_input=False)
         ]
     except SettingsError as error:
@@ -697,6 +707,11 @@ def load(path: Path | None) -> Settings:
         if not faults:
             return settings
     raise ConfigError("\n".join([f"configuration {file or '(environment)'}:", *(f"  {fault}" for fault in faults)]))
+
+
+def _said(kind: str, message: str) -> str:
+    """Put pydantic's words into an operator's."""
+    return "there is no setting of this name" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
 
 
 def _why(error: OSError | UnicodeDecodeError) -> str:
@@ -724,6 +739,7 @@ def _faults(settings: Settings) -> list[str]:
     faults += _application_faults(settings)
     faults += _document_source_faults(settings)
     faults += _webhook_faults(settings)
+    faults += _logboek_faults(settings)
     faults += _queue_faults(settings)
     faults += _zgw_faults(settings)
     faults += _key_faults(settings.keys)
@@ -878,6 +894,18 @@ def _document_source_faults(settings: Settings) -> list[str]:
         for name, source in settings.api.documents.items()
         if (unknown := sorted(set(source.organisations) - known))
     ]
+
+
+def _logboek_faults(settings: Settings) -> list[str]:
+    """Give the organisations whose processing would not be written down, and an end that the standard forbids."""
+    if settings.logboek is None:
+        return []
+    named, known = set(settings.logboek.activities), set(settings.organisations)
+    faults = [f"logboek.activities: {oin} is not among organisations" for oin in sorted(named - known)]
+    faults += [f"logboek.activities: none for organisation {oin}" for oin in sorted(known - named)]
+    if settings.environment == "production" and not settings.logboek.endpoint.startswith("https://"):
+        faults.append("logboek.endpoint: production needs https://, as the standard does")
+    return faults
 
 
 def _unsafe(settings: Settings) -> list[str]:

@@ -40,7 +40,9 @@ def _say(findings: Sequence[Finding]) -> None:
         if finding.do:
             console.print(f"{'':8} -> {finding.do}", markup=False)
     wrong = sum(finding.verdict is Verdict.FAULT for finding in findings)
-    console.print("nothing is wrong" if not wrong else f"{wrong} of {len(findings)} wrong")
+    warnings = sum(finding.verdict is Verdict.WARNING for finding in findings)
+    more = f"; {warnings} {'warning' if warnings == 1 else 'warnings'}" if warnings else ""
+    console.print((f"{wrong} of {len(findings)} wrong" if wrong else "nothing is wrong") + more)
 
 
 def _after(mark: str, text: str) -> str:

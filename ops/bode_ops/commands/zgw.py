@@ -62,6 +62,14 @@ def zgw_retry(besluit: _Besluit, /, *, reason: Reason, by: By | None = None, con
     console.print(f"{besluit}: looked at again", markup=False)
 
 
+@zgw_app.command(name="handled")
+def zgw_handled(besluit: _Besluit, /, *, reason: Reason, by: By | None = None, config: Config = None) -> None:
+    """Record that a person dealt with a decision by other means. Nothing more is sent or written back for it."""
+    if not _done("zgw_handled", besluit, zgw.handled, reason=reason, by=by, config=config):
+        raise UsageError(f"no decision {besluit!r} waits for anything: see 'bode zgw list'")
+    console.print(f"{besluit}: handled", markup=False)
+
+
 @zgw_app.command(name="seen")
 def zgw_seen(besluit: _Besluit, /, *, reason: Reason, by: By | None = None, config: Config = None) -> None:
     """Record that a person dealt with a document that was linked to a decision after it was sent."""

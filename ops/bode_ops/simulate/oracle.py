@@ -155,7 +155,7 @@ def _noticed(  # noqa: C901 - the law's three paragraphs, read from above to bel
                 yield f"{channel} has it, Bode was never told so, and nobody is asked"
             continue
         due = placed + FORTY_EIGHT_HOURS
-        # One that was taken after a refusal was out: whoever refused had changed his mind, and it is what Bode heard last.
+        # One that was taken after a refusal is out: what was said last counts.
         if any(at <= due and (channel not in truth.hard or at > truth.hard[channel]) for at in left):
             continue
         letters = [letter for letter, _ in _ordered(row, truth) if letter.get("about") == channel]

@@ -6,13 +6,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import typst
 
+from bode.compose.plain import one_line
 from bode.compose.templates import TemplateError, read_template
+from bode.compose.typeset import typeset
 
 _TEMPLATE = "afschrift.typ"
-_STANDARDS: tuple[typst.PDFStandard, ...] = ("a-2a", "ua-1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +67,20 @@ class CopyComposer:
         """Write the PDF. Raises `TemplateError` where the template cannot."""
         compiler = typst.Compiler(font_paths=self._fonts, ignore_system_fonts=True)
         try:
-            pdf = compiler.compile(
-                self._source,
-                format="pdf",
-                pdf_standards=list(_STANDARDS),
-                sys_inputs={"facts": json.dumps(asdict(facts), ensure_ascii=False)},
-            )
+            pdf, _ = typeset(compiler, self._source, json.dumps(_fit_to_print(asdict(facts)), ensure_ascii=False))
         except typst.TypstError as error:
             raise TemplateError(self._path, str(error)) from error
-        if not isinstance(pdf, bytes):
-            raise TemplateError(self._path, "is no single document")
         return pdf
+
+
+def _fit_to_print(value: Any) -> Any:
+    """Clean every text: a reference is a zaaksysteem's own, and may hold what no PDF can show."""
+    match value:
+        case str():
+            return one_line(value)
+        case dict():
+            return {key: _fit_to_print(item) for key, item in cast("dict[str, Any]", value).items()}
+        case list() | tuple():
+            return [_fit_to_print(item) for item in cast("Sequence[Any]", value)]
+        case _:
+            return value

@@ -28,8 +28,9 @@ import pikepdf
 import typst
 
 from bode.compose.envelope import envelope_lines, sender_line
-from bode.compose.plain import UNPRINTABLE, one_line, paragraphs, without_bsn
+from bode.compose.plain import one_line, paragraphs, without_bsn
 from bode.compose.templates import TemplateError, read_template, versioned
+from bode.compose.typeset import STANDARDS, typeset
 from bode.compose.wording import (
     date_words,
     duration_words,
@@ -40,15 +41,10 @@ from bode.compose.wording import (
 from bode.domain.message import Nature, PostalAddress, Term
 from bode.domain.terms import Duration, legal_day, utc
 
-STANDARDS: tuple[typst.PDFStandard, ...] = ("a-2a", "ua-1")
-"""What a letter without documents keeps to: PDF/A-2a and PDF/UA-1."""
-
 _LETTERHEAD, _MESSAGE, _NOTICE, _LOGO = "briefhoofd.typ", "bericht.typ", "kennisgeving-mislukt.typ", "logo.svg"
 _LETTERHEAD_IMPORT = f'#import "{_LETTERHEAD}": *'
 _LONG_WORD = re.compile(r"\S{30}(?=\S)")
-_LACKING = re.compile(r'the text `"((?:\\.|[^"\\])+)"` could not be displayed')
 _PLACE = re.compile(r"\.typ:(\d+):\d+")
-_ESCAPED = re.compile(r"\\u\{([0-9a-f]+)\}")
 
 
 class LetterReason(StrEnum):
@@ -235,7 +231,13 @@ class _Template:
     def check(self, words: dict[str, Any], day: date) -> None:
         """Compile a sample; what is only a warning for a letter (an unknown font) stops the start."""
         try:
-            _, warnings = self._compilers.here.compile_with_warnings(self._source, **self._how(words, day))
+            _, warnings = self._compilers.here.compile_with_warnings(
+                self._source,
+                format="pdf",
+                pdf_standards=list(STANDARDS),
+                sys_inputs={"facts": self._facts(words)},
+                timestamp=_timestamp(day),
+            )
         except typst.TypstError as error:
             raise self._error(error) from error
         if warnings:
@@ -243,21 +245,10 @@ class _Template:
 
     def compile(self, words: dict[str, Any], day: date) -> tuple[bytes, str]:
         """Give the PDF, and the characters that had to be replaced because no font has them."""
-        how = self._how(words, day)
-        replaced: set[str] = set()
-        while True:
-            try:
-                pdf = self._compilers.here.compile(self._source, **how)
-            except typst.TypstError as error:
-                lacking = _lacking(error) - replaced
-                if not lacking:
-                    raise self._error(error) from error
-                replaced |= lacking
-                facts = how["sys_inputs"]["facts"]
-                how["sys_inputs"] = {"facts": facts.translate(str.maketrans(dict.fromkeys(lacking, UNPRINTABLE)))}
-            else:
-                assert isinstance(pdf, bytes)
-                return pdf, "".join(sorted(replaced))
+        try:
+            return typeset(self._compilers.here, self._source, self._facts(words), timestamp=_timestamp(day))
+        except typst.TypstError as error:
+            raise self._error(error) from error
 
     def _error(self, error: typst.TypstError | typst.TypstWarning) -> TemplateError:
         """Name the file and line as they are on disk, not as they are with the letterhead filled in."""
@@ -271,20 +262,12 @@ class _Template:
             file, line = self._head.file, line - self._letterhead_from + 1
         return TemplateError(file, f"line {line}: {error.message}")
 
-    def _how(self, words: dict[str, Any], day: date) -> dict[str, Any]:
-        return {
-            "format": "pdf",
-            "sys_inputs": {"facts": json.dumps(words | {"logo": self._head.logo}, ensure_ascii=False)},
-            "pdf_standards": list(STANDARDS),
-            "timestamp": int(datetime.combine(day, time(), UTC).timestamp()),
-        }
+    def _facts(self, words: dict[str, Any]) -> str:
+        return json.dumps(words | {"logo": self._head.logo}, ensure_ascii=False)
 
 
-def _lacking(error: typst.TypstError) -> set[str]:
-    """Give the characters that typst says no font has. ASCII is never among them: the facts are JSON."""
-    shown = "".join(_LACKING.findall(f"{error.message}\n{error.diagnostic}"))
-    text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), shown)
-    return {character for character in text if not character.isascii()}
+def _timestamp(day: date) -> int:
+    return int(datetime.combine(day, time(), UTC).timestamp())
 
 
 def _letter(pdf: bytes, template: str, standards: tuple[str, ...], unprintable: str) -> Letter:

@@ -36,7 +36,7 @@ from bode.store.database import DATABASE_AWAY
 from bode.store.record import Ledger, Ring, Written, lock, read_deliveries, write
 from bode.store.steps import Leased
 from bode.store.vault import OtherKeyError
-from bode.tracing import Span
+from bode.tracing import About, Span, about
 
 log = structlog.get_logger()
 
@@ -192,7 +192,8 @@ class Lanes:
         await failpoint(Point.AFTER_CALL)
         called = time.perf_counter()
         if self._parts.trace is not None:
-            self._parts.trace(_spans(lane, outcome, began, time.time_ns()))
+            whose = {item.message.id: about(item.message, self._parts.vault) for item in work}
+            self._parts.trace(_spans(lane, outcome, began, time.time_ns(), whose))
         recorded = await self._record_all(lane, outcome)
         finished = time.perf_counter()
         CALL_SECONDS.labels(lane).observe(called - started)
@@ -484,7 +485,7 @@ class Lanes:
                 log.error("lane.stopped", lane=alarm.lane, reason="many sender-side refusals")
 
 
-def _spans(lane: str, outcome: Outcome, began_ns: int, ended_ns: int) -> list[Span]:
+def _spans(lane: str, outcome: Outcome, began_ns: int, ended_ns: int, whose: Mapping[UUID, About]) -> list[Span]:
     """Give the calls of a chunk as spans, each in the trace of its message."""
     return [
         Span(
@@ -493,6 +494,7 @@ def _spans(lane: str, outcome: Outcome, began_ns: int, ended_ns: int) -> list[Sp
             began_ns,
             ended_ns,
             {"lane": lane, "part": item.part, "outcome": type(event).__name__, "call": str(item.call or "")},
+            whose.get(item.message_id),
         )
         for item, event in outcome.events
     ]

@@ -35,7 +35,7 @@ from bode.store.database import Database
 from bode.store.mail_health import Failing
 from bode.store.record import Ledger, Ring, lock, write
 from bode.store.vault import MessageKey, Vault
-from bode.tracing import Span, Trace
+from bode.tracing import Span, Trace, about
 
 log = structlog.get_logger()
 
@@ -333,7 +333,9 @@ class Intake:
             log.info("intake.accepted", message=str(message.id), organisation=message.sender, nature=message.nature)
         if self._trace is not None:
             ended = time.time_ns()
-            self._trace([Span(item.message.id, "intake", began, ended, {}) for item in ready])
+            self._trace(
+                [Span(item.message.id, "intake", began, ended, {}, about(item.message, self._vault)) for item in ready]
+            )
         await self._ring(written.lanes)
         return [Accepted(item.message.id, item.message.sender, item.message.reference, now) for item in ready]
 

@@ -179,6 +179,10 @@ class Vault:
         named = f"{kind}:{value}".encode()
         return tuple(digest(secret, named, "sha256") for secret in self._secrets[Purpose.LOOKUP].values())
 
+    def pseudonyms(self, kind: str, value: str) -> tuple[str, ...]:
+        """Give what stands for a person outside Bode, the newest first. It is none of the hashes that are stored."""
+        return tuple(found.hex() for found in self.lookup_hashes(f"logboek {kind}", value))
+
     def email_hash(self, email: str) -> bytes:
         """Give the keyed hash of an e-mail address, written as it may be."""
         return self.email_hashes(email)[0]

@@ -30,13 +30,15 @@ class State(StrEnum):
     WAITING = "waiting"
     """A document is not final, or a register did not answer: looked at again."""
     REFUSED = "refused"
-    """No message can be made of it: a person mends that, and has it tried again (`bode zgw retry`)."""
+    """No message can be made of it: a person mends that and has it tried again (`bode zgw retry`), or dealt with it by
+    other means (`bode zgw handled`)."""
     ACCEPTED = "accepted"
     """There is a message; its sending is waited for."""
     WRITING = "writing"
     """It was sent, and the registers are to be told."""
     WRITTEN = "written"
-    """The registers were told. Another time of sending (L8) makes it `writing` again."""
+    """Nothing is left to do: the registers were told, or a person dealt with it (`answer` is `handled`, perhaps without
+    a message). Another time of sending (L8) makes it `writing` again."""
 
 
 _TO_DO = [str(state) for state in (State.NEW, State.WAITING, State.WRITING)]
@@ -181,6 +183,23 @@ async def retry(connection: AsyncConnection, url: str, now: datetime) -> int:
             due_at=now,
             attempt=_row.attempt + 1,
         )
+    )
+    return done.rowcount
+
+
+async def handled(connection: AsyncConnection, url: str, now: datetime) -> int:
+    """Take note that a person dealt with a decision by other means: nothing more is done for it; gives how many.
+
+    A notification about it that comes later is shown as late: no one knows which documents that person saw. A worker
+    that has it in hand at this moment still records what came of that: a message that was made after all is not hidden.
+    """
+    done = await connection.execute(
+        sa.update(tables.zgw_decision)
+        .where(
+            sa.or_(_row.url == url, _row.url.endswith(f"/{url}", autoescape=True)),
+            _row.state.in_([*_BEFORE, str(State.WRITING)]),
+        )
+        .values(state=str(State.WRITTEN), answer="handled", since=now)
     )
     return done.rowcount
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import partial
@@ -160,12 +161,7 @@ class Calls:
                 late = contract.Unknown if action is Action.LOOKUP else contract.Unavailable
                 return [late("lease_over")] * count
             async with outcome.hold.call(self._limit):
-                if action is Action.LOOKUP:
-                    # A question sends nothing.
-                    given = list(await call([sent.item for sent in group]))
-                    await failpoint(Point.DURING_CALL)
-                else:
-                    given = await self._noted(lane, group, call, outcome.journal)
+                given = await self._noted(lane, action, group, call, outcome.journal)
         except TimeoutError:
             log.error("call.overstayed", lane=lane, action=action, items=count, limit_seconds=self._limit)
             return [contract.Unknown("call_overstayed")] * count
@@ -180,24 +176,23 @@ class Calls:
     async def _noted(
         self,
         lane: str,
+        action: Action,
         group: Sequence[_Sending[_Sent]],
         call: Callable[[Sequence[_Sent]], Awaitable[Sequence[contract.Answer]]],
         chunk: ChunkJournal,
     ) -> list[contract.Answer]:
         """Make a call, and note in the journal what leaves and what ends, unless the adapter does so item by item."""
-        items = [sent.item for sent in group]
-        if self._parts.journal is not None and isinstance(self._parts.adapter(lane), contract.KeepsJournal):
-            expected = [(sent.item.id, sent.step.id, partial(_understood, event_of=sent.means)) for sent in group]
-            with self._parts.journal.expecting(chunk, lane, expected):
-                given = list(await call(items))
-                await failpoint(Point.DURING_CALL)
-            return given
-        for sent in group:
+        journal = self._parts.journal
+        by_item = journal is not None and isinstance(self._parts.adapter(lane), contract.KeepsJournal)
+        noted = [] if by_item or action is Action.LOOKUP else group  # A question sends nothing.
+        means = [(sent.item.id, sent.step.id, partial(_understood, event_of=sent.means)) for sent in group]
+        for sent in noted:
             chunk.leaves(sent.step.id)
-        given = list(await call(items))
-        await failpoint(Point.DURING_CALL)
-        for sent, answer in zip(group, given, strict=False):
-            chunk.ended(sent.step.id, answer, partial(_understood, event_of=sent.means))
+        with journal.expecting(chunk, lane, means) if journal is not None and by_item else nullcontext():
+            given = list(await call([sent.item for sent in group]))
+            await failpoint(Point.DURING_CALL)
+        for (_, step, event_of), answer in zip(means if noted else (), given, strict=False):
+            chunk.ended(step, answer, event_of)
         return given
 
     # ---- boxes and carriers --------------------------------------------------------------------------------------

@@ -89,13 +89,18 @@ def _query(params: Mapping[str, Any]) -> dict[str, str]:
 def _chosen(query: Mapping[str, str], person: Person) -> ActFilter:
     return ActFilter(
         who=query.get("wie"),
-        act=query.get("wat"),
+        acts=_acts(query["wat"]) if "wat" in query else None,
         outcome=REFUSED if query.get("geweigerd") == "ja" else None,
         message_id=_id(query.get("bericht", "")),
         since=_day(query.get("van", ""), 0),
         until=_day(query.get("tot", ""), 1),
         organisations=person.organisations,
     )
+
+
+def _acts(text: str) -> list[str]:
+    """Give the act that is asked for, or those of its kind: `lane` is all that was done to lanes."""
+    return [text] if text in WORDS else [act for act in WORDS if act.startswith(f"{text}_")]
 
 
 def _id(text: str) -> UUID | None:

@@ -67,7 +67,8 @@ class ActFilter:
     """Which acts are asked for; nothing is no limit."""
 
     who: str | None = None
-    act: str | None = None
+    acts: Collection[str] | None = None
+    """Any of these."""
     outcome: str | None = None
     message_id: UUID | None = None
     since: datetime | None = None
@@ -90,8 +91,11 @@ async def read_acts(
     """
     wanted = _wanted(chosen or ActFilter())
     if before is not None:
-        wanted.append(_act.id < before)
-    rows = await connection.execute(sa.select(tables.staff_act).where(*wanted).order_by(_act.id.desc()).limit(most))
+        last = sa.select(_act.at).where(_act.id == before).scalar_subquery()
+        wanted.append(sa.tuple_(_act.at, _act.id) < sa.tuple_(last, sa.bindparam(None, before, sa.BigInteger)))
+    rows = await connection.execute(
+        sa.select(tables.staff_act).where(*wanted).order_by(_act.at.desc(), _act.id.desc()).limit(most)
+    )
     return [_read(row, vault) for row in rows]
 
 
@@ -99,10 +103,10 @@ def _wanted(chosen: ActFilter) -> list[sa.ColumnElement[bool]]:
     wanted: list[sa.ColumnElement[bool]] = []
     if chosen.who is not None:
         wanted.append(_act.who == chosen.who)
-    if chosen.act is not None:
-        wanted.append(_act.act.startswith(chosen.act, autoescape=True))
+    if chosen.acts is not None:
+        wanted.append(_act.act.in_(set(chosen.acts)))
     if chosen.outcome is not None:
-        wanted.append(_act.outcome == chosen.outcome)
+        wanted += [_act.outcome == chosen.outcome, _act.outcome.is_not(None)]  # as its index says it
     if chosen.message_id is not None:
         wanted.append(_act.message_id == chosen.message_id)
     if chosen.since is not None:

@@ -16,6 +16,8 @@ from bode.store.search import in_state, is_open
 
 MOST_COUNTED = 10_000
 """More than this is read as 'many'."""
+_MOST_DONE = 1_000
+"""What is done is in no index of its own, and how much it is tells nobody what to do."""
 HOURS = 24
 
 _ORDER = (
@@ -64,15 +66,26 @@ class Hour:
     bounced: int
 
 
-async def states(connection: AsyncConnection, organisations: Collection[str]) -> list[tuple[DeliveryState, int]]:
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many messages are in a state."""
+
+    state: DeliveryState
+    number: int
+    more: bool
+    """There are more: counting stopped here."""
+
+
+async def states(connection: AsyncConnection, organisations: Collection[str]) -> list[Counted]:
     """Count the messages per state, each up to a bound."""
-    counts: list[tuple[DeliveryState, int]] = []
+    counts: list[Counted] = []
     for state in _ORDER:
+        most = _MOST_DONE if state is DeliveryState.DONE else MOST_COUNTED
         some = sa.select(sa.literal(1)).where(
             in_state(state), tables.delivery.c.organisation.in_(sorted(organisations))
         )
-        found = await connection.scalar(sa.select(sa.func.count()).select_from(some.limit(MOST_COUNTED + 1).subquery()))
-        counts.append((state, found or 0))
+        found = await connection.scalar(sa.select(sa.func.count()).select_from(some.limit(most + 1).subquery()))
+        counts.append(Counted(state, min(found or 0, most), (found or 0) > most))
     return counts
 
 

@@ -133,7 +133,7 @@ async def test_every_act_is_done_in_the_browser(chromium, office, url, mode):  #
     while await office.desk.jobs.work():
         pass
     await page.reload()
-    assert "1: gedaan" in await page.inner_text("main")
+    assert "1 bericht: gedaan" in await page.inner_text("main")
     await page.goto(f"{url}/kanalen/print")
     await page.fill("#reden", "drukker belt")
     await page.click('button:has-text("Stilzetten")')

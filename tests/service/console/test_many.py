@@ -140,7 +140,7 @@ async def test_a_resend_of_5000_that_is_killed_half_way_goes_on_without_a_double
         await bode.start()
         say("started again")
         clock = time.monotonic()
-        await bode.until(lambda: _says(other, job, "5.000: gedaan", "Klaar"))
+        await bode.until(lambda: _says(other, job, "5.000 berichten: gedaan", "Klaar"))
         say(f"the other {MANY - half} done")
     assert counted(acts) == (MANY, MANY)
     assert counted("SELECT count(*), count(DISTINCT message_id) FROM step WHERE action = 'notify'") == (MANY, MANY)

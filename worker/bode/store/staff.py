@@ -67,8 +67,7 @@ class ActFilter:
     """Which acts are asked for; nothing is no limit."""
 
     who: str | None = None
-    acts: Collection[str] | None = None
-    """Any of these."""
+    act: str | None = None
     outcome: str | None = None
     message_id: UUID | None = None
     since: datetime | None = None
@@ -103,8 +102,8 @@ def _wanted(chosen: ActFilter) -> list[sa.ColumnElement[bool]]:
     wanted: list[sa.ColumnElement[bool]] = []
     if chosen.who is not None:
         wanted.append(_act.who == chosen.who)
-    if chosen.acts is not None:
-        wanted.append(_act.act.in_(set(chosen.acts)))
+    if chosen.act is not None:
+        wanted.append(_act.act == chosen.act)
     if chosen.outcome is not None:
         wanted += [_act.outcome == chosen.outcome, _act.outcome.is_not(None)]  # as its index says it
     if chosen.message_id is not None:

@@ -371,7 +371,7 @@ async def test_many_are_counted_first_and_confirmed_by_a_second_person(make_offi
     await worked(office)
     page = await maker.page(where)
     assert "3 berichten: dit kan" in page
-    assert "1: kan bij deze berichten niet" in page
+    assert "1 bericht: dit kan niet. Er gebeurt niets mee." in page
     assert "Een andere collega moet dit bevestigen" in page
     assert "fout=same_person" in (await maker.post(f"{where}/bevestigen")).headers["Location"]
     await worked(office)

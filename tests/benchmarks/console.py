@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import re
 import statistics
 import sys
@@ -146,7 +147,11 @@ async def run(stage: Stage, count: int, rounds: int) -> dict[str, str]:
         size = await bode.bytes()
         waits = await measure(bode, count, rounds)
     slow = waits.slow()
-    table = {"messages": f"{count:,}, made in {made:,.0f} s; the database is {size / 2**30:.1f} GiB", **waits.table()}
+    table = {
+        "messages": f"{count:,}, made in {made:,.0f} s; the database is {size / 2**30:.1f} GiB",
+        "load of the machine meanwhile (5 minutes)": f"{os.getloadavg()[1]:.1f} on {os.cpu_count()} cores",
+        **waits.table(),
+    }
     if slow:
         sys.stdout.write("".join(f"  {name}: {value}\n" for name, value in table.items()))
         raise BenchError(f"over {MOST_MS} ms: {', '.join(slow)}")

@@ -16,7 +16,7 @@ from bode.domain.parts import DeliveryState, Outcome
 from bode.store import tables
 
 _message, _delivery = tables.message.c, tables.delivery.c
-_MOST_APART = 400
+_MOST_APART = 100
 """Up to so many bodies are each read through an index of their own, and then put together."""
 
 

@@ -245,7 +245,7 @@ class DatabaseMetrics:
             lanes = await connection.execute(sa.select(tables.lane.c.name, tables.lane.c.stopped_at))
             rules = in_force(self._parts, await read_changes(connection))
             unmatched = await connection.execute(
-                sa.select(sa.func.count()).where(tables.inbound.c.state == "unmatched")
+                sa.select(sa.func.count()).where(tables.inbound.c.state == sa.literal_column("'unmatched'"))
             )
             UNMATCHED.set(unmatched.scalar_one())
             bursts = tables.burst.c

@@ -7,6 +7,7 @@ of the evidence; what does not pass is an error, not a number.
     make bench                                       all goals, five runs
     make bench ARGS="--only notices --runs 1"        some of them; the others keep the numbers they had in the JSON
     make bench ARGS="--only morning --messages 300000"
+    make bench ARGS="--only console --messages 1000000"
     python -m tests.benchmarks.report                docs/performance.md and its chart, from the JSON
 """
 
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from tests.benchmarks import claim, evidence, failures, intake, latency, morning, notices, report, whole
+from tests.benchmarks import claim, console, evidence, failures, intake, latency, morning, notices, report, whole
 from tests.benchmarks.report import Row
 from tests.benchmarks.stage import Stage
 
@@ -55,7 +56,11 @@ async def _large_log(stage: Stage, args: argparse.Namespace) -> Measured:
 
 
 async def _morning(stage: Stage, args: argparse.Namespace) -> Measured:
-    return [], {"morning": await morning.run(stage, args.messages)}
+    return [], {"morning": await morning.run(stage, args.messages or 300_000)}
+
+
+async def _console(stage: Stage, args: argparse.Namespace) -> Measured:
+    return [], {"console": await console.run(stage, args.messages or 1_000_000, args.rounds)}
 
 
 WORK: dict[str, Callable[[Stage, argparse.Namespace], Awaitable[Measured]]] = {
@@ -70,8 +75,9 @@ WORK: dict[str, Callable[[Stage, argparse.Namespace], Awaitable[Measured]]] = {
     # Not among the goals, and not part of a run that names nothing.
     "large-log": _large_log,
     "morning": _morning,
+    "console": _console,
 }
-ALWAYS = [name for name in WORK if name not in {"large-log", "morning"}]
+ALWAYS = [name for name in WORK if name not in {"large-log", "morning", "console"}]
 
 
 async def measure(stage: Stage, args: argparse.Namespace, told: dict[str, Any]) -> Measured:
@@ -121,7 +127,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="the table shows the median and the spread of so many")
     parser.add_argument("--count", type=int, help="how many messages a measurement has; without it each has its own")
     parser.add_argument("--waiting", type=int, default=1_000_000, help="how many steps wait in 'claim'")
-    parser.add_argument("--messages", type=int, default=300_000, help="how many messages the morning has")
+    parser.add_argument("--messages", type=int, help="how many the morning (300,000) or the console (1,000,000) has")
+    parser.add_argument("--rounds", type=int, default=20, help="how often each page of the console is asked for")
     parser.add_argument("--events", type=int, default=1_000_000, help="how many events the large log has")
     parser.add_argument("--json", type=Path, default=report.JSON)
     args = parser.parse_args()

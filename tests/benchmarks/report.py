@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 PAGE, CHART = ROOT / "docs" / "performance.md", ROOT / "docs" / "performance.svg"
 JSON = ROOT / "var" / "bench.json"
-_PARTS = ("goals", "cpu", "sizing", "morning", "log", "machine")
+_PARTS = ("goals", "cpu", "sizing", "morning", "log", "console", "machine")
 
 Cpu = dict[str, float]
 """Microseconds of CPU an item, by process."""
@@ -148,6 +148,7 @@ def page(text: str, document: Mapping[str, Any]) -> str:
         "sizing": _two_columns("what", "measured", document.get("sizing", {})),
         "morning": _two_columns("what", "measured", document.get("morning", {})),
         "log": _two_columns("what", "took", document.get("large_log", {})),
+        "console": _two_columns("page", "median, and 95th percentile", document.get("console", {})),
         "machine": _two_columns("what", "value", document.get("machine", {})),
     }
     for name in _PARTS:

@@ -49,7 +49,7 @@ _LATER = ("read", "watch")
 """Actions of steps that are for days to come: whether it was opened, whether it was posted."""
 
 # Numbers that were published for testing: 999900000 and up, as far as they pass the 11-test.
-_BSNS = [str(number) for number in range(999_900_000, 1_000_000_000) if passes_eleven_test(str(number))]
+BSNS = [str(number) for number in range(999_900_000, 1_000_000_000) if passes_eleven_test(str(number))]
 
 
 class BenchError(SystemExit):
@@ -71,7 +71,7 @@ def message(number: int, email: str | None = None) -> bytes:
             "termijn": {"duur": "P6W"},
             "geadresseerde": {
                 "soort": "BSN",
-                "nummer": _BSNS[number % len(_BSNS)],
+                "nummer": BSNS[number % len(BSNS)],
                 "naam": "Sanne de Vries",
                 "adres": {"straat": "Dorpsstraat", "huisnummer": "1", "postcode": "1234 AB", "woonplaats": "Maasveld"},
             },

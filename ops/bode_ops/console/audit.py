@@ -18,6 +18,7 @@ from bode.domain.terms import AMSTERDAM
 from bode.store.staff import REFUSED, ActFilter, StaffAct, read_acts
 from bode_ops.console.access import Person, Role, person_of
 from bode_ops.console.desk import Desk
+from bode_ops.story import labels
 from bode_ops.story.effects import ACTS
 from bode_ops.story.words import lowered
 
@@ -43,12 +44,19 @@ WORDS: Mapping[str, str] = {
     "audit_exported": "haalt dit overzicht op",
     "message": "opent een bericht",
     "csrf": "stuurt een formulier van elders",
+    "audit": "opent Wie deed wat",
+    "bounces": "opent Teruggekomen",
+    "burst": "opent een besluit over teruggekomen e-mails",
+    "jobs": "opent Opdrachten",
+    "job": "opent een opdracht",
+    "lane": "opent een kanaal",
     **{act: lowered(ACTS[act]) for act in Act},
 }
 
 
 def handlers(desk: Desk) -> list[Any]:
     """Give the pages of the audit."""
+    boxes = labels(desk.parts.policy)
 
     @get("/controle")
     async def acts(request: Request[Any, Any, Any]) -> Response[Any]:
@@ -66,7 +74,13 @@ def handlers(desk: Desk) -> list[Any]:
             )
         more = f"?{urlencode({**query, 'voor': str(rows[PAGE - 1].id)})}" if len(rows) > PAGE else None
         return desk.frame.page(
-            person, "controle.html.j2", rows=rows[:PAGE], query=query, asked=urlencode(query), words=WORDS, more=more
+            person,
+            "controle.html.j2",
+            rows=[(row, _about(row.subject, boxes)) for row in rows[:PAGE]],
+            query=query,
+            asked=urlencode(query),
+            words=WORDS,
+            more=more,
         )
 
     @get("/controle.csv")
@@ -96,6 +110,18 @@ def _chosen(query: Mapping[str, str], person: Person) -> ActFilter:
         until=_day(query.get("tot", ""), 1),
         organisations=person.organisations,
     )
+
+
+def _about(subject: str, boxes: Mapping[str, str]) -> str:
+    """Say what it was done to: a part of a message in words, anything else as it is."""
+    kind, _, which = subject.partition("/")
+    match kind:
+        case "notice" | "placement" if which in boxes:
+            return f"{'kennisgeving' if kind == 'notice' else 'plaatsing'}, {boxes[which]}"
+        case "letter" if which.isdecimal():
+            return f"brief {int(which) + 1}"
+        case _:
+            return subject
 
 
 def _id(text: str) -> UUID | None:

@@ -23,7 +23,7 @@ from bode_ops.story.effects import ACTS
 
 _LISTED = 50
 NOTES: Mapping[str, str] = {
-    "not_possible": "kan bij deze berichten niet",
+    "not_possible": "dit kan niet",
     "moves_legal_time": "het moment van verzending kan hierdoor veranderen",
     "same_legal_time": "het moment van verzending verandert niet",
     "in_hand": "Bode was er op dat moment mee bezig",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,8 @@ class _Kept:
     pages: dict[frozenset[str], tuple[float, dict[str, Any]]] = field(
         default_factory=dict[frozenset[str], tuple[float, dict[str, Any]]]
     )
+    counting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Whoever asks meanwhile waits for what one counts."""
 
 
 def handlers(desk: Desk) -> list[Any]:
@@ -107,9 +110,17 @@ async def _page(desk: Desk, kept: _Kept, request: AnyRequest, template: str) -> 
 
 
 async def _counted(desk: Desk, kept: _Kept, organisations: frozenset[str]) -> dict[str, Any]:
-    found = kept.pages.get(organisations)
-    if found is not None and time.monotonic() - found[0] < _KEPT_SECONDS:
-        return found[1]
+    async with kept.counting:
+        found = kept.pages.get(organisations)
+        if found is not None and time.monotonic() - found[0] < _KEPT_SECONDS:
+            return found[1]
+        words = await _count(desk, organisations)
+        fresh = {key: value for key, value in kept.pages.items() if time.monotonic() - value[0] < _KEPT_SECONDS}
+        kept.pages = {**fresh, organisations: (time.monotonic(), words)}
+        return words
+
+
+async def _count(desk: Desk, organisations: frozenset[str]) -> dict[str, Any]:
     now = desk.clock.now()
     async with desk.database.read() as connection:
         hours = await overview.hours(connection, organisations, now)
@@ -121,8 +132,6 @@ async def _counted(desk: Desk, kept: _Kept, organisations: frozenset[str]) -> di
             "hours": [(f"{hour.begins_at.astimezone(AMSTERDAM):%H} uur", hour.mails, hour.bounced) for hour in hours],
         }
     words["chart"] = bars(words["hours"], title="E-mails per uur in de laatste 24 uur; de getallen staan in de tabel")
-    kept.pages = {key: value for key, value in kept.pages.items() if time.monotonic() - value[0] < _KEPT_SECONDS}
-    kept.pages[organisations] = time.monotonic(), words
     return words
 
 

@@ -387,7 +387,7 @@ def _notice_by_other_means(placement: Placement, notice: Notice, delivery: Deliv
 
 def _last_reason(notice: Notice) -> str:
     reason = BOUNCE_REASONS.get(notice.last_reason or "", "")
-    return f"De laatste reden: {reason}{in_brackets(notice.last_reason)}." if reason else ""
+    return f"De laatste reden: {reason}." if reason else ""
 
 
 def _in_time(placement: Placement, notice: Notice) -> Said:

@@ -346,7 +346,7 @@ async def test_a_lane_is_stopped_and_started_with_a_reason(office):
     assert (await manager.post("/kanalen/print", doe="stop", reden="")).status_code == 422
     await manager.post("/kanalen/print", doe="stop", reden="drukker belt")
     assert await office.app.stopped() == {"print": "drukker belt"}
-    assert "drukker belt" in await manager.page("/controle?wat=lane")
+    assert "drukker belt" in await manager.page("/controle?wat=lane_stopped")
     await manager.post("/kanalen/print", doe="start", reden="weer goed")
     assert await office.app.stopped() == {}
 
@@ -370,15 +370,15 @@ async def test_many_are_counted_first_and_confirmed_by_a_second_person(make_offi
     where = made.headers["Location"]
     await worked(office)
     page = await maker.page(where)
-    assert "3: kan" in page
-    assert "1: kan bij deze berichten niet" in page
+    assert "3 berichten: dit kan" in page
+    assert "1 bericht: dit kan niet. Er gebeurt niets mee." in page
     assert "Een andere collega moet dit bevestigen" in page
     assert "fout=same_person" in (await maker.post(f"{where}/bevestigen")).headers["Location"]
     await worked(office)
     assert [(await office.app.delivery(item.id)).placements[0].state for item in held] == ["held"] * 3, "a dry run"
     await second.post(f"{where}/bevestigen")
     await worked(office)
-    assert "3: gedaan" in await second.page(where)
+    assert "3 berichten: gedaan" in await second.page(where)
     assert [(await office.app.delivery(item.id)).placements[0].state for item in held] == ["planned"] * 3
     assert len(await office.app.named(done.id, "staff.action")) == 0
     for item in held:
@@ -474,7 +474,7 @@ async def test_who_did_what_is_searched_exported_and_cannot_be_changed(office):
 async def test_what_a_spreadsheet_would_run_is_text_in_the_export(office):
     manager = await office.browser(MANAGER)
     await manager.post("/kanalen/print", doe="stop", reden="=HYPERLINK(1)")
-    assert ";'=HYPERLINK(1)" in (await manager.get("/controle.csv?wat=lane")).text
+    assert ";'=HYPERLINK(1)" in (await manager.get("/controle.csv?wat=lane_stopped")).text
 
 
 def test_every_act_on_a_part_has_its_choice():

@@ -7,7 +7,7 @@ that records its act, so that it is never done twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -215,18 +215,15 @@ class Jobs:
                 return 0
             rows = await self._take(connection, job_id, "new", _AT_ONCE)
             deliveries = await read_deliveries(connection, [row.message_id for row in rows])
+            seen: dict[int, tuple[str, str]] = {}
             for row in rows:
                 delivery = deliveries.get(row.message_id)
                 choices = _fitting(delivery, Act(job.act), self._parts) if delivery is not None else []
                 follows = [effect(delivery, choice, policy, now) for choice in choices] if delivery is not None else []
                 moves = any(item.legal_moved or item.legal_rule_then is not None for item in follows)
-                await self._set(
-                    connection,
-                    job_id,
-                    row.number,
-                    "fit" if choices else "unfit",
-                    ("moves_legal_time" if moves else "same_legal_time") if choices else "not_possible",
-                )
+                fits = "fit", "moves_legal_time" if moves else "same_legal_time"
+                seen[row.number] = fits if choices else ("unfit", "not_possible")
+            await self._set(connection, job_id, seen)
             if len(rows) < _AT_ONCE:
                 fit = await connection.scalar(
                     sa.select(sa.func.count()).where(_row.job_id == job_id, _row.state == "fit")
@@ -254,6 +251,7 @@ class Jobs:
                 return 1
             by = By(job.who, parts.vault.open_staff(_purpose(job_id), job.sealed).decode())
             ledgers = await lock(connection, [row.message_id for row in rows], parts.vault)
+            ended: dict[int, tuple[str, str]] = {}
             for row in rows:
                 state, note = "skipped", "not_possible"
                 ledger = ledgers.get(row.message_id)
@@ -265,7 +263,8 @@ class Jobs:
                         note = error.code
                     else:
                         state, note = "done", ""
-                await self._set(connection, job_id, row.number, state, note)
+                ended[row.number] = state, note
+            await self._set(connection, job_id, ended)
             moved = {row.message_id: ledgers[row.message_id] for row in rows if row.message_id in ledgers}
             changed = {message_id: ledger for message_id, ledger in moved.items() if ledger.facts}
             written = await write(connection, changed, policy=parts.policy, vault=parts.vault, now=parts.clock.now())
@@ -280,8 +279,8 @@ class Jobs:
             raise
         except Exception as error:  # noqa: BLE001 - it is shown in the job, with its kind
             async with self._parts.database.write() as connection:
-                for row in await self._take(connection, job_id, "fit", 1):
-                    await self._set(connection, job_id, row.number, "skipped", type(error).__name__)
+                rows = await self._take(connection, job_id, "fit", 1)
+                await self._set(connection, job_id, {row.number: ("skipped", type(error).__name__) for row in rows})
             return 1
 
     async def _held(self, connection: AsyncConnection, job_id: UUID, state: str) -> Any:
@@ -302,12 +301,17 @@ class Jobs:
             )
         ).all()
 
-    async def _set(self, connection: AsyncConnection, job_id: UUID, number: int, state: str, note: str) -> None:
-        await connection.execute(
-            sa.update(tables.staff_job_row)
-            .where(_row.job_id == job_id, _row.number == number)
-            .values(state=state, note=note[:40] or None)
-        )
+    async def _set(self, connection: AsyncConnection, job_id: UUID, ended: Mapping[int, tuple[str, str]]) -> None:
+        """Write down how rows ended, by their number: state and note."""
+        alike: dict[tuple[str, str], list[int]] = {}
+        for number, how in ended.items():
+            alike.setdefault(how, []).append(number)
+        for (state, note), numbers in alike.items():
+            await connection.execute(
+                sa.update(tables.staff_job_row)
+                .where(_row.job_id == job_id, _row.number.in_(numbers))
+                .values(state=state, note=note[:40] or None)
+            )
 
 
 def _fitting(delivery: Delivery, act: Act, parts: Parts) -> list[Choice]:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.domain.parts import DeliveryState
 from bode.store import tables
-from bode.store.search import in_state
+from bode.store.search import in_state, is_open
 
 MOST_COUNTED = 10_000
 """More than this is read as 'many'."""
+_MOST_DONE = 1_000
+"""What is done is in no index of its own, and how much it is tells nobody what to do."""
 HOURS = 24
 
 _ORDER = (
@@ -63,15 +66,26 @@ class Hour:
     bounced: int
 
 
-async def states(connection: AsyncConnection, organisations: Collection[str]) -> list[tuple[DeliveryState, int]]:
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many messages are in a state."""
+
+    state: DeliveryState
+    number: int
+    more: bool
+    """There are more: counting stopped here."""
+
+
+async def states(connection: AsyncConnection, organisations: Collection[str]) -> list[Counted]:
     """Count the messages per state, each up to a bound."""
-    counts: list[tuple[DeliveryState, int]] = []
+    counts: list[Counted] = []
     for state in _ORDER:
+        most = _MOST_DONE if state is DeliveryState.DONE else MOST_COUNTED
         some = sa.select(sa.literal(1)).where(
             in_state(state), tables.delivery.c.organisation.in_(sorted(organisations))
         )
-        found = await connection.scalar(sa.select(sa.func.count()).select_from(some.limit(MOST_COUNTED + 1).subquery()))
-        counts.append((state, found or 0))
+        found = await connection.scalar(sa.select(sa.func.count()).select_from(some.limit(most + 1).subquery()))
+        counts.append(Counted(state, min(found or 0, most), (found or 0) > most))
     return counts
 
 
@@ -107,7 +121,7 @@ async def bodies(
     connection: AsyncConnection, organisations: Collection[str], now: datetime, notice_within: timedelta
 ) -> list[BodyStands]:
     """Tell how each body's messages stand."""
-    delivery, since = tables.delivery.c, now - timedelta(hours=HOURS)
+    since = now - timedelta(hours=HOURS)
     found: list[BodyStands] = []
     mails = await _by(connection, tables.mail_count.c.organisation, organisations, since)
     bounce = tables.hard_bounce.c
@@ -118,38 +132,42 @@ async def bodies(
         .group_by(bounce.organisation, bounce.reason)
     ):
         failed.setdefault(organisation, {})[reason] = count
-    for organisation in sorted(organisations):
-        asked = sa.select(sa.literal(1)).where(
-            in_state(DeliveryState.NEEDS_PERSON), delivery.organisation == organisation
-        )
-        waiting = await connection.scalar(
-            sa.select(sa.func.count()).select_from(asked.limit(MOST_COUNTED + 1).subquery())
-        )
-        nearest = (
-            sa.select(delivery.notice_deadline_at)
-            .where(
-                delivery.state != sa.literal("done", literal_execute=True),
-                delivery.notice_deadline_at.is_not(None),
-                delivery.organisation == organisation,
-            )
-            .limit(MOST_COUNTED + 1)
-            .subquery()
-        )
-        number, deadline = (
-            await connection.execute(sa.select(sa.func.count(), sa.func.min(nearest.c.notice_deadline_at)))
-        ).one()
+    if not organisations:
+        return found
+    for row in await connection.execute(_stands(sorted(organisations))):
+        deadline = row.deadline
         found.append(
             BodyStands(
-                organisation,
-                waiting or 0,
-                number,
+                row.organisation,
+                row.waiting,
+                row.un_noticed,
                 deadline,
                 deadline - notice_within if deadline is not None else None,
-                mails.get(organisation, 0),
-                failed.get(organisation, {}),
+                mails.get(row.organisation, 0),
+                failed.get(row.organisation, {}),
             )
         )
     return found
+
+
+def _stands(organisations: Sequence[str]) -> sa.Select[*tuple[Any, ...]]:
+    """Ask for all bodies in one statement: counts up to the bound, and the nearest deadline, each from an index."""
+    delivery = tables.delivery.c
+    body = sa.union_all(*(sa.select(sa.literal(one).label("organisation")) for one in organisations)).subquery()
+    mine = delivery.organisation == body.c.organisation
+    has_deadline = sa.and_(mine, is_open(), delivery.notice_deadline_at.is_not(None))
+
+    def counted(*wanted: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+        some = sa.select(delivery.message_id).where(*wanted).limit(MOST_COUNTED + 1).correlate(body).subquery()
+        return sa.select(sa.func.count()).select_from(some).correlate(body).scalar_subquery()
+
+    nearest = sa.select(delivery.notice_deadline_at).where(has_deadline).order_by(delivery.notice_deadline_at).limit(1)
+    return sa.select(
+        body.c.organisation,
+        counted(mine, in_state(DeliveryState.NEEDS_PERSON)).label("waiting"),
+        counted(has_deadline).label("un_noticed"),
+        nearest.correlate(body).scalar_subquery().label("deadline"),
+    ).order_by(body.c.organisation)
 
 
 async def hours(connection: AsyncConnection, organisations: Collection[str], now: datetime) -> list[Hour]:

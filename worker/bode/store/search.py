@@ -16,7 +16,7 @@ from bode.domain.parts import DeliveryState, Outcome
 from bode.store import tables
 
 _message, _delivery = tables.message.c, tables.delivery.c
-_MOST_APART = 20
+_MOST_APART = 100
 """Up to so many bodies are each read through an index of their own, and then put together."""
 
 
@@ -85,40 +85,50 @@ async def ids(connection: AsyncConnection, sought: Sought, *, most: int) -> list
 
 def _query(sought: Sought, after: Place | None, limit: int) -> sa.Select[*tuple[Any, ...]]:
     organisations = sorted(set(sought.organisations))
-    if 1 < len(organisations) <= _MOST_APART:
+    few = any(item is not None for item in (sought.id, sought.reference, sought.case, sought.hash))
+    if few or not 1 < len(organisations) <= _MOST_APART:
+        found = _of(sought, organisations, after, limit).subquery()
+    else:
         apart = [_of(sought, [one], after, limit).subquery() for one in organisations]
         together = sa.union_all(*(sa.select(part) for part in apart)).subquery()
-        query = sa.select(together)
-        columns = together.c
-    else:
-        whole = _of(sought, organisations, after, limit).subquery()
-        query, columns = sa.select(whole), whole.c
-    return query.order_by(*_order(sought.order, columns)).limit(limit)
+        found = sa.select(together).order_by(*_order(sought.order, together.c)).limit(limit).subquery()
+    # What stands in `message` is read for the rows of the page alone.
+    query = sa.select(
+        found.c.message_id.label("id"),
+        _message.reference,
+        found.c.organisation,
+        _message.nature,
+        _message.case_reference,
+        found.c.state,
+        found.c.outcome,
+        found.c.notice_deadline_at,
+        found.c.accepted_at,
+        found.c.updated_at,
+    ).join_from(found, tables.message, found.c.message_id == _message.id)
+    return query.order_by(*_order(sought.order, found.c))
 
 
 def _of(sought: Sought, organisations: Sequence[str], after: Place | None, limit: int) -> sa.Select[*tuple[Any, ...]]:
     query = sa.select(
-        _message.id,
-        _message.reference,
+        _delivery.message_id,
         _delivery.organisation,
-        _message.nature,
-        _message.case_reference,
         _delivery.state,
         _delivery.outcome,
         _delivery.notice_deadline_at,
         _delivery.accepted_at,
         _delivery.updated_at,
-    ).join_from(tables.delivery, tables.message, _delivery.message_id == _message.id)
+    )
+    at = _delivery.accepted_at if sought.order is Order.NEWEST else _delivery.notice_deadline_at
+    number = _delivery.message_id
+    if sought.reference is not None or sought.case is not None:
+        query = query.join_from(tables.delivery, tables.message, _delivery.message_id == _message.id)
+        if sought.order is Order.NEWEST:
+            at, number = _message.accepted_at, _message.id  # the same, and the index of a case has them in this order
     query = query.where(*_wanted(sought, organisations))
     if after is not None:
-        at, last = after
-        if sought.order is Order.NEWEST:
-            query = query.where(sa.tuple_(_delivery.accepted_at, _delivery.message_id) < sa.tuple_(*_bound(at, last)))
-        else:
-            query = query.where(
-                sa.tuple_(_delivery.notice_deadline_at, _delivery.message_id) > sa.tuple_(*_bound(at, last))
-            )
-    return query.order_by(*_order(sought.order, tables.delivery.c)).limit(limit)
+        here, there = sa.tuple_(at, number), sa.tuple_(*_bound(*after))
+        query = query.where(here < there if sought.order is Order.NEWEST else here > there)
+    return query.order_by(*_in_order(sought.order, at, number)).limit(limit)
 
 
 def _bound(at: datetime, last: UUID) -> tuple[sa.BindParameter[Any], sa.BindParameter[Any]]:
@@ -126,10 +136,12 @@ def _bound(at: datetime, last: UUID) -> tuple[sa.BindParameter[Any], sa.BindPara
 
 
 def _order(order: Order, columns: Any) -> tuple[sa.ColumnElement[Any], ...]:
-    number = columns["message_id"] if "message_id" in columns else columns["id"]
-    if order is Order.NEWEST:
-        return columns["accepted_at"].desc(), number.desc()
-    return columns["notice_deadline_at"].asc(), number.asc()
+    at = columns["accepted_at" if order is Order.NEWEST else "notice_deadline_at"]
+    return _in_order(order, at, columns["message_id"])
+
+
+def _in_order(order: Order, at: Any, number: Any) -> tuple[sa.ColumnElement[Any], ...]:
+    return (at.desc(), number.desc()) if order is Order.NEWEST else (at.asc(), number.asc())
 
 
 def _wanted(  # noqa: C901 - a table of limits
@@ -161,10 +173,7 @@ def _wanted(  # noqa: C901 - a table of limits
         wanted.append(_delivery.letter_at >= sought.letter_since)
     if sought.order is Order.DEADLINE or sought.deadline_before is not None:
         # Nothing that is done has a deadline: said as the index of open deliveries says it.
-        wanted += [
-            _delivery.state != sa.literal("done", literal_execute=True),
-            _delivery.notice_deadline_at.is_not(None),
-        ]
+        wanted += [is_open(), _delivery.notice_deadline_at.is_not(None)]
     if sought.deadline_before is not None:
         wanted.append(_delivery.notice_deadline_at < sought.deadline_before)
     return wanted
@@ -172,7 +181,13 @@ def _wanted(  # noqa: C901 - a table of limits
 
 def in_state(state: DeliveryState) -> sa.ColumnElement[bool]:
     """Compare with the state as it stands in the statement: only then does the index of open deliveries apply."""
-    return _delivery.state == sa.literal(str(state), literal_execute=True)
+    same = _delivery.state == sa.literal(str(state), literal_execute=True)
+    return same if state is DeliveryState.DONE else same & is_open()
+
+
+def is_open() -> sa.ColumnElement[bool]:
+    """Tell what is not done, as the indexes of open deliveries say it."""
+    return _delivery.state != sa.literal("done", literal_execute=True)
 
 
 def _cut(hashes: bytes) -> list[bytes]:

@@ -90,8 +90,11 @@ async def read_acts(
     """
     wanted = _wanted(chosen or ActFilter())
     if before is not None:
-        wanted.append(_act.id < before)
-    rows = await connection.execute(sa.select(tables.staff_act).where(*wanted).order_by(_act.id.desc()).limit(most))
+        last = sa.select(_act.at).where(_act.id == before).scalar_subquery()
+        wanted.append(sa.tuple_(_act.at, _act.id) < sa.tuple_(last, sa.bindparam(None, before, sa.BigInteger)))
+    rows = await connection.execute(
+        sa.select(tables.staff_act).where(*wanted).order_by(_act.at.desc(), _act.id.desc()).limit(most)
+    )
     return [_read(row, vault) for row in rows]
 
 
@@ -100,9 +103,9 @@ def _wanted(chosen: ActFilter) -> list[sa.ColumnElement[bool]]:
     if chosen.who is not None:
         wanted.append(_act.who == chosen.who)
     if chosen.act is not None:
-        wanted.append(_act.act.startswith(chosen.act, autoescape=True))
+        wanted.append(_act.act == chosen.act)
     if chosen.outcome is not None:
-        wanted.append(_act.outcome == chosen.outcome)
+        wanted += [_act.outcome == chosen.outcome, _act.outcome.is_not(None)]  # as its index says it
     if chosen.message_id is not None:
         wanted.append(_act.message_id == chosen.message_id)
     if chosen.since is not None:

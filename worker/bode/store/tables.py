@@ -63,7 +63,7 @@ message = sa.Table(
     _column("reference", sa.String(64)),
     _column("body_hash", sa.LargeBinary(32)),
     _column("nature", sa.String(24)),
-    _column("case_reference", sa.String(64), nullable=True, index=True),
+    _column("case_reference", sa.String(64), nullable=True),
     _column("concerns", sa.Uuid, nullable=True, index=True),
     _column("addressee_hash", sa.LargeBinary(32), index=True),
     _column("lookup_generation", sa.SmallInteger, server_default="1"),  # of the secret that the hash was made with
@@ -72,6 +72,14 @@ message = sa.Table(
     _column("publish_at", UtcDateTime, nullable=True),
     sa.UniqueConstraint("organisation", "reference"),
     sa.Index("ix_message_search", "organisation", "accepted_at", "id"),
+)
+sa.Index(
+    "ix_message_case",
+    message.c.case_reference,
+    message.c.accepted_at,
+    message.c.id,
+    postgresql_where=message.c.case_reference.is_not(None),
+    sqlite_where=message.c.case_reference.is_not(None),
 )
 sa.Index(
     "ix_message_email_hash",
@@ -182,7 +190,22 @@ delivery = sa.Table(
     _column("bounce", sa.String(8), nullable=True),
     _column("letter", sa.String(12), nullable=True),
     _column("letter_at", UtcDateTime, nullable=True),
-    sa.Index("ix_delivery_open", "state", "notice_deadline_at", postgresql_where=sa.text("state <> 'done'")),
+    sa.Index(
+        "ix_delivery_open",
+        "organisation",
+        "state",
+        "accepted_at",
+        postgresql_where=sa.text("state <> 'done'"),
+        sqlite_where=sa.text("state <> 'done'"),
+    ),
+    sa.Index(
+        "ix_delivery_deadline",
+        "organisation",
+        "notice_deadline_at",
+        "message_id",
+        postgresql_where=sa.text("state <> 'done' AND notice_deadline_at IS NOT NULL"),
+        sqlite_where=sa.text("state <> 'done' AND notice_deadline_at IS NOT NULL"),
+    ),
 )
 sa.Index("ix_delivery_accepted", delivery.c.organisation, delivery.c.accepted_at, delivery.c.message_id)
 sa.Index("ix_delivery_box", delivery.c.organisation, delivery.c.box, delivery.c.accepted_at)
@@ -344,6 +367,12 @@ sa.Index(
     postgresql_where=inbound.c.state == sa.literal_column("'new'"),
     sqlite_where=inbound.c.state == sa.literal_column("'new'"),
 )
+sa.Index(
+    "ix_inbound_unmatched",
+    inbound.c.received_at,
+    postgresql_where=inbound.c.state == sa.literal_column("'unmatched'"),
+    sqlite_where=inbound.c.state == sa.literal_column("'unmatched'"),
+)
 
 # Which messages a result of a box is about, which are many: with one of them the document goes.
 inbound_about = sa.Table(
@@ -395,6 +424,16 @@ staff_act = sa.Table(
     _column("organisation", sa.String(20), nullable=True),
     _column("message_id", sa.Uuid, nullable=True, index=True),
     _column("outcome", sa.String(8), nullable=True),
+    sa.Index("ix_staff_act_at", "at", "id"),
+    sa.Index("ix_staff_act_who", "who", "at", "id"),
+    sa.Index("ix_staff_act_act", "act", "at", "id"),
+    sa.Index(
+        "ix_staff_act_outcome",
+        "at",
+        "id",
+        postgresql_where=sa.text("outcome IS NOT NULL"),
+        sqlite_where=sa.text("outcome IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 

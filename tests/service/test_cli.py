@@ -511,7 +511,7 @@ def test_what_is_in_force_is_shown_with_where_it_comes_from_and_without_secrets(
     assert told.code == 0
     lines = dict(line.split(" = ", 1) for line in told.out.splitlines())
     assert lines["database.url"] == '"postgresql://bode:***@db.example/bode"  # environment BODE__DATABASE__URL'
-    assert lines["engine.chunk"] == "100  # default"
+    assert lines["engine.chunk"] == "200  # default"
     assert lines["channels.mijnoverheid.settings.api_key"] == f'"***"  # {config}'
     assert lines["channels.mijnoverheid.settings.leverancier_oin"] == f'"00000001999000090000"  # {config}'
     assert lines["channels.mijnoverheid.settings.outway"] == f'"***"  # file {secrets / outway}'

@@ -2,7 +2,7 @@
 
 Between a call and the commit that records it a worker alone knows what happened. When it dies there, its journal tells
 the next one on that machine: what was taken is recorded, what never left is to be done, and in doubt is only what was
-on its way at that moment (decision 34). Without the journal all of the chunk is.
+on its way at that moment (decision 35). Without the journal all of the chunk is.
 
 A file a chunk, of lines of JSON, written before what it tells of happens; nothing personal is in it. The operating
 system keeps it when a process is killed, not when the machine stops: of before the last start none is believed.

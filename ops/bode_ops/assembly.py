@@ -53,7 +53,7 @@ from bode.intake.sealed import private_key
 from bode.intake.status import StatusReader
 from bode.intake.tokens import Jwks, OAuthTokens, ZgwTokens
 from bode.intake.zgw_mapping import MappingFileError, read_rules
-from bode.settings import ConfigError, EvidenceSettings, Settings, build_policy, config_folder
+from bode.settings import ConfigError, EvidenceSettings, LimitSettings, Settings, build_policy, config_folder
 from bode.store.database import Database
 from bode.store.evidence_keys import read_keyring
 from bode.store.log_folder import LogFolder
@@ -150,6 +150,7 @@ def build(settings: Settings) -> Application:
     taken_in = build_policy(settings, {name: box.capabilities for name, box in boxes.items()})
     policy = with_heartbeat(taken_in) if settings.heartbeat is not None else taken_in
     own = {heartbeat.OIN: heartbeat.ORGANISATION} if settings.heartbeat is not None else {}
+    none = LimitSettings()
     parts = Parts(
         database=database,
         vault=vault,
@@ -179,6 +180,7 @@ def build(settings: Settings) -> Application:
         box_urls={name: channel.url for name, channel in settings.channels.items()},
         chunk=settings.engine.chunk,
         lane_concurrency=settings.engine.lane_concurrency,
+        limits_of={oin: item.limits.limits for oin, item in settings.organisations.items() if item.limits != none},
         lane_rules={name: lane.rules(settings.engine.lane_concurrency) for name, lane in settings.lanes.items()},
         hold_seconds=settings.engine.hold_seconds,
         heartbeat_seconds=settings.engine.heartbeat_seconds,
@@ -198,6 +200,7 @@ def build(settings: Settings) -> Application:
         ring=doorbell.ring,
         fetcher=Fetcher(_document_sources(settings)),
         trace=parts.trace,
+        limits_of=parts.limits_of,
     )
     intake = take_in(policy=taken_in, organisations=frozenset(settings.organisations))
     beats = None

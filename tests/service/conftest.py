@@ -529,6 +529,7 @@ async def make_app(shared) -> AsyncIterator[Callable[..., Awaitable[App]]]:
                 clock=clock,
                 organisations=frozenset(made_parts.organisations),
                 ring=ring,
+                limits_of=made_parts.limits_of,
             ),
             box=box,
             other_box=other,

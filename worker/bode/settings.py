@@ -37,6 +37,7 @@ from bode.domain.message import AddresseeKind, Confidentiality
 from bode.domain.policy import Channel, ChannelKind, LetterWithoutAddress, NoticeBy, Policy
 from bode.domain.retention import Terms
 from bode.domain.terms import Holidays
+from bode.domain.volume import VolumeLimits
 from bode.evidence.note import KeyKind, NoteError, VerifierKey
 from bode.intake.scopes import Scope
 from bode.store.changes import Kind
@@ -522,6 +523,24 @@ class RetentionForAllSettings(RetentionSettings):
     """How often the sweeper looks what is due."""
 
 
+class LimitSettings(_Section):
+    """How much a body may send before a person looks: see `bode.domain.volume`. What is left out holds nothing."""
+
+    messages_per_day: Annotated[int, Field(ge=1)] | None = None
+    letters_per_day: Annotated[int, Field(ge=1)] | None = None
+    addressee_per_hour: Annotated[int, Field(ge=1)] | None = None
+    """Messages to one addressee; a mapping that gives everybody the same number is seen by it."""
+    sudden_times: Annotated[float, Field(ge=1.5, le=1000)] | None = None
+    """So many times the median of the last four weeks' days is sudden, ..."""
+    sudden_floor: Annotated[int, Field(ge=1)] = 500
+    """... but never so few messages or fewer."""
+
+    @property
+    def limits(self) -> VolumeLimits:
+        """The limits of the rules."""
+        return VolumeLimits(**self.model_dump())
+
+
 class OrganisationSettings(_Section):
     """An administrative body (bestuursorgaan) that sends, by its OIN."""
 
@@ -531,6 +550,7 @@ class OrganisationSettings(_Section):
     address: tuple[str, ...]
     box_types: dict[str, str] = {}
     retention: RetentionSettings = RetentionSettings()
+    limits: LimitSettings = LimitSettings()
 
 
 class PolicySettings(_Section):

@@ -21,13 +21,16 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from bode.domain import events as ev
 from bode.domain.decision import Action, Alarm, AlarmKind
+from bode.domain.volume import VolumeRule
 from bode.engine.calls import Calls, Outcome, Work
 from bode.engine.guard import SenderSideGuard
 from bode.engine.hold import Hold
 from bode.engine.lane_rules import RulesInForce
+from bode.engine.letter_budget import hold_above, limits_any
 from bode.engine.mail_health import Address
 from bode.engine.parts import Parts
 from bode.failpoints import Point, failpoint
+from bode.intake.volume import tell
 from bode.store import lanes as lane_store
 from bode.store import mail_health, messages, steps
 from bode.store.database import DATABASE_AWAY
@@ -161,6 +164,9 @@ class Lanes:
         started = time.perf_counter()
         try:
             work, gone = await self._patiently(lambda: self._load(leased))
+            if lane == self._parts.policy.print_lane and limits_any(work, self._parts.limits_of):
+                work, held = await self._patiently(lambda: self._within_budget(work))
+                gone += held
         except OtherKeyError:
             await self._stop_for_other_key(lane, leased)
             return 0
@@ -253,6 +259,14 @@ class Lanes:
             else:
                 work.append(Work(item, delivery, message))
         return work, gone
+
+    async def _within_budget(self, work: list[Work]) -> tuple[list[Work], list[tuple[Leased, ev.Event]]]:
+        """Give the letters that may go, and those that are held because too many went today."""
+        async with self._parts.database.write() as connection:
+            held, began = await hold_above(connection, work, self._parts.limits_of, self._parts.clock.now())
+        for organisation, count in began:
+            tell(organisation, VolumeRule.LETTERS, count)
+        return [item for item in work if item.leased not in held], list(held.items())
 
     async def _patiently(self, work: Callable[[], Awaitable[_T]]) -> _T:
         """Do something with the database; while that is away, again and again for a part of the lease.

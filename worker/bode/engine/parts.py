@@ -13,6 +13,7 @@ from bode.compose.paper import Paper
 from bode.domain.bounces import RuleBook
 from bode.domain.lane_rules import LaneRules
 from bode.domain.policy import Policy
+from bode.domain.volume import VolumeLimits
 from bode.engine.mail_health import MailHealth
 from bode.engine.profile_guard import ProfileLimits
 from bode.engine.return_path import ReturnPath
@@ -63,6 +64,8 @@ class Parts:
     """The longest that a chunk may be in hand, whatever it waits for."""
     heartbeat_seconds: float = 4.0
     """How often the leases of a chunk in hand are renewed."""
+    limits_of: Mapping[str, VolumeLimits] = field(default_factory=dict[str, VolumeLimits])
+    """How much organisations may send before a person looks; others as much as they like."""
     trace: Trace | None = None
     """Takes traces, where they are asked for."""
     new_id: Callable[[], UUID] = uuid4

@@ -33,6 +33,8 @@ class NewMessage:
     key: MessageKey
     concerns: UUID | None
     accepted_at: datetime
+    application: str | None = None
+    """Which handed it in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ async def insert(connection: AsyncConnection, new: Sequence[NewMessage], vault: 
                 "addressee_hash": vault.lookup_hash(item.message.addressee.kind, item.message.addressee.number),
                 "lookup_generation": vault.lookup_generation,
                 "email_hash": vault.email_hash(item.message.notice.email) if item.message.notice.email else None,
+                "application": item.application[:64] if item.application is not None else None,
                 "accepted_at": item.accepted_at,
                 "publish_at": item.message.publish_at,
             }

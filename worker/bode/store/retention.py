@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
@@ -14,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.domain.message import Message
 from bode.domain.retention import PURGES, Kind, Stage
+from bode.domain.terms import legal_day
+from bode.domain.volume import DAYS
 from bode.store import tables
 from bode.store.vault import MessageKey, Vault, VaultError
 
@@ -193,6 +195,8 @@ def _received(before: datetime) -> list[tuple[sa.Table, sa.ColumnElement[bool]]]
         (tables.inbound, (_inbound.received_at <= before) & (_inbound.state != "new")),
         (tables.hard_bounce, tables.hard_bounce.c.bounced_at <= before),
         (tables.mail_count, tables.mail_count.c.hour <= before),
+        # What is usual is told by the days before.
+        (tables.volume_count, tables.volume_count.c.day < legal_day(before) - timedelta(days=DAYS)),
     ]
 
 

@@ -79,7 +79,7 @@ async def examine(config: Path | None) -> list[Finding]:
     if not found.channels:
         return [_fault("configuration", "has no channels", "name a file with --config, or in BODE_CONFIG")]
     findings = [_well("configuration", f"environment {found.environment}"), _key(found), *_evidence(found)]
-    findings += [*_certificates(found), *_disks(found)]
+    findings += [*_limits(found), *_certificates(found), *_disks(found)]
     looked = await asyncio.gather(_database(found), _broker(found), _adapters(found))
     return findings + [finding for each in looked for finding in each]
 
@@ -105,6 +105,22 @@ def _key(found: Settings) -> Finding:
             "put it back from its copy, readable by Bode's user alone; a new key opens nothing that is stored",
         )
     return _well("keys.file")
+
+
+def _limits(found: Settings) -> list[Finding]:
+    """Tell of bodies that may send without end: a stolen key would be seen by nobody."""
+    if found.environment != "production":
+        return []
+    return [
+        Finding(
+            f"organisations.{oin}.limits",
+            Verdict.WARNING,
+            "no limit: a stolen key could send messages and letters without end",
+            "set messages_per_day and letters_per_day: see 'Limits on what is sent' in docs/operations.md",
+        )
+        for oin, organisation in found.organisations.items()
+        if organisation.limits.messages_per_day is None or organisation.limits.letters_per_day is None
+    ]
 
 
 def _evidence(found: Settings) -> list[Finding]:

@@ -10,11 +10,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 NOTHING_KNOWN, FAULT_KNOWN, NOBODY_ASKED = 0, 1, 3
-_PIP_AUDIT = "pip-audit==2.10.1"
 _OPTIONS = ("--require-hashes", "--disable-pip", "--format", "json", "--progress-spinner", "off", "--timeout", "10")
 _LONGEST_SECONDS = 300
 
@@ -42,10 +40,9 @@ def judge(report: str) -> tuple[int, list[str]]:
 
 def main(locks: Sequence[str]) -> int:
     """Ask about each lock file; a fault in any goes before nobody to ask."""
-    uv = Path(sys.executable).parent / "uv"
     codes: set[int] = set()
     for lock in locks:
-        command = [str(uv), "tool", "run", "--quiet", _PIP_AUDIT, *_OPTIONS, "-r", lock]
+        command = [sys.executable, "-m", "pip_audit", *_OPTIONS, "-r", lock]
         try:
             report = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LONGEST_SECONDS)
             code, lines = judge(report.stdout)

@@ -26,11 +26,13 @@ from bode.clock import Clock
 from bode.settings import ConfigError, Settings
 from bode.store import tables
 from bode.store.database import Database, SchemaError
+from bode.store.documents import DocumentsAwayError
 from bode.store.evidence_keys import read_keyring
 from bode.store.vault import KeyFileError
 from bode_adapters.connection import certificate_not_after
 from bode_adapters.contract import Box, Notifier, PrintService, Probed, ProfileService, Trouble
 from bode_ops import assembly
+from bode_ops.document_store import build_documents
 from bode_ops.watched import certificates, disks
 
 PATIENCE_SECONDS = 10.0
@@ -80,7 +82,7 @@ async def examine(config: Path | None) -> list[Finding]:
         return [_fault("configuration", "has no channels", "name a file with --config, or in BODE_CONFIG")]
     findings = [_well("configuration", f"environment {found.environment}"), _key(found), *_evidence(found)]
     findings += [*_limits(found), *_certificates(found), *_disks(found)]
-    looked = await asyncio.gather(_database(found), _broker(found), _adapters(found))
+    looked = await asyncio.gather(_database(found), _broker(found), _documents(found), _adapters(found))
     return findings + [finding for each in looked for finding in each]
 
 
@@ -241,6 +243,10 @@ async def _look_at_database(found: Settings, database: Database) -> Sequence[Fin
             for row in stopped
         ]
         sealed = (await connection.execute(sa.select(tables.content.c.key_id).limit(1))).scalar_one_or_none()
+        elsewhere = sa.select(tables.document.c.number).where(tables.document.c.object.is_not(None)).limit(1)
+        if found.documents is None and (await connection.execute(elsewhere)).first() is not None:
+            what = "documents are kept in a store that this configuration does not name"
+            findings.append(_fault("documents", what, "put [documents] back: their messages cannot be sent"))
     findings += _same_key(found, sealed)
     return findings
 
@@ -254,6 +260,21 @@ def _same_key(found: Settings, sealed: bytes | str | None) -> list[Finding]:
         return []
     what = f"{found.keys.source} is not the key that this database's messages are sealed under"
     return [_fault("keys.file", what, "put the right key file back")]
+
+
+async def _documents(found: Settings) -> Sequence[Finding]:
+    if found.documents is None:
+        return []
+    do = "look at the folder, or at the bucket, its endpoint and its keys; until then large documents are not taken in"
+
+    async def look() -> Sequence[Finding]:
+        try:
+            await build_documents(found).documents.probe()
+        except (DocumentsAwayError, ConfigError) as error:
+            return [_fault("documents", str(error), do)]
+        return [_well("documents")]
+
+    return await _patiently("documents", look, do)
 
 
 async def _broker(found: Settings) -> Sequence[Finding]:

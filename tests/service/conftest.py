@@ -530,6 +530,7 @@ async def make_app(shared) -> AsyncIterator[Callable[..., Awaitable[App]]]:
                 organisations=frozenset(made_parts.organisations),
                 ring=ring,
                 limits_of=made_parts.limits_of,
+                elsewhere=made_parts.elsewhere,
             ),
             box=box,
             other_box=other,

@@ -541,6 +541,30 @@ class LimitSettings(_Section):
         return VolumeLimits(**self.model_dump())
 
 
+class BucketSettings(_Section):
+    """A bucket of an S3-compatible store. What is left out comes from the environment, as AWS's own tools read it."""
+
+    bucket: Annotated[str, Field(min_length=3, max_length=63)]
+    prefix: str = ""
+    """What stands before the names: what lies under it is Bode's alone."""
+    endpoint: HttpAddress | None = None
+    region: str | None = None
+    access_key_id: SecretStr | None = None
+    secret_access_key: SecretStr | None = None
+    ca_file: Path | None = None
+    timeout_seconds: Annotated[float, Field(ge=1, le=600)] = 30.0
+
+
+class DocumentSettings(_Section):
+    """Where documents above a size are kept, sealed as ever: in a folder that all processes share, or in a bucket."""
+
+    folder: Path | None = None
+    s3: BucketSettings | None = None
+    above_bytes: Annotated[int, Field(ge=0, le=100_000_000)] = 1_000_000
+    orphan_after: Annotated[Wait, Field(ge=timedelta(hours=1))] = timedelta(days=1)
+    """How old an object is that no message names, before it is swept away."""
+
+
 class OrganisationSettings(_Section):
     """An administrative body (bestuursorgaan) that sends, by its OIN."""
 
@@ -653,6 +677,7 @@ class Settings(BaseSettings):
     webhooks: dict[str, WebhookSettings] = {}
     retention: RetentionForAllSettings = RetentionForAllSettings()
     console: ConsoleSettings | None = None
+    documents: DocumentSettings | None = None
     log_format: Literal["json", "console"] = "json"
 
     @classmethod
@@ -746,6 +771,7 @@ def _faults(settings: Settings) -> list[str]:
     faults += _key_faults(settings.keys)
     faults += _retention_faults(settings)
     faults += _console_faults(settings)
+    faults += _documents_faults(settings)
     wanted = settings.policy.notice_last_attempt
     if wanted is not None and wanted >= timedelta(hours=48):
         faults.append("policy.notice_last_attempt: lies within the 48 hours, so shorter than 48h")
@@ -796,6 +822,19 @@ def _console_faults(settings: Settings) -> list[str]:
     if console.demo_login and settings.api.host not in {"127.0.0.1", "::1", "localhost"}:
         faults.append("console.demo_login: everybody who reaches api.host could log in; it is for this machine alone")
     return faults
+
+
+def _documents_faults(settings: Settings) -> list[str]:
+    """Give what is wrong with where large documents are kept."""
+    documents = settings.documents
+    if documents is None:
+        return []
+    if (documents.folder is None) is (documents.s3 is None):
+        return ["documents: name one of folder and s3"]
+    endpoint = documents.s3.endpoint if documents.s3 is not None else None
+    if settings.environment == "production" and endpoint is not None and not endpoint.startswith("https://"):
+        return ["documents.s3.endpoint: production needs https://"]
+    return []
 
 
 def _webhook_faults(settings: Settings) -> list[str]:

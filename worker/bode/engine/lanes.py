@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -21,6 +21,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from bode.domain import events as ev
 from bode.domain.decision import Action, Alarm, AlarmKind
+from bode.domain.parts import Delivery, PlacementState
 from bode.domain.volume import VolumeRule
 from bode.engine.calls import Calls, Outcome, Work
 from bode.engine.guard import SenderSideGuard
@@ -245,10 +246,15 @@ class Lanes:
         """Open what the calls need; a message whose content was erased cannot be sent, and its step ends."""
         ids = [item.message_id for item in leased]
         with_documents = any(item.action in (Action.PLACE, Action.PRINT) for item in leased)
+        to_fetch: list[messages.ToFetch] = []
         async with self._parts.database.read() as connection:
             await self._parts.return_path.refresh(connection)
             deliveries = await read_deliveries(connection, ids)
-            contents = await messages.load(connection, ids, self._parts.vault, with_documents=with_documents)
+            contents = await messages.load(
+                connection, ids, self._parts.vault, with_documents=with_documents, to_fetch=to_fetch
+            )
+        away = await messages.fetch(contents, to_fetch, self._parts.elsewhere.documents, self._parts.vault)
+        later = _not_now(leased, deliveries, away)
         work: list[Work] = []
         gone: list[tuple[Leased, ev.Event]] = []
         for item in leased:
@@ -256,6 +262,8 @@ class Lanes:
             if delivery is None or message is None or message.sender not in self._parts.organisations:
                 log.error("step.cannot_be_made", message=str(item.message_id), part=item.part)
                 gone.append((item, _cannot(item)))
+            elif item.id in later:
+                gone.append((item, _away(item)))
             else:
                 work.append(Work(item, delivery, message))
         return work, gone
@@ -475,6 +483,25 @@ def _not_known(item: Leased, now: datetime) -> ev.Event:
             return ev.LetterUnknown(int(name), code, call)
         case _:
             return ev.NoticeUnknown(name, code)
+
+
+def _not_now(leased: Sequence[Leased], deliveries: Mapping[UUID, Delivery], away: Collection[UUID]) -> set[int]:
+    """Give the steps that hand over what is away for now; with one of a call that is repeated all of it waits."""
+    waits = [item for item in leased if item.message_id in away and item.action in (Action.PLACE, Action.PRINT)]
+    calls: set[UUID] = set()
+    for item in waits:
+        placement = deliveries[item.message_id].placement(item.part.partition("/")[2])
+        if placement is not None and placement.state is PlacementState.UNKNOWN and item.call is not None:
+            calls.add(item.call)
+    return {item.id for item in leased if item in waits or (item.call is not None and item.call in calls)}
+
+
+def _away(item: Leased) -> ev.Event:
+    """Give the event of a step whose documents are away for now: nothing was handed over, and it is tried again."""
+    kind, _, name = item.part.partition("/")
+    if kind == "letter":
+        return ev.LetterUnavailable(int(name), "documents_away")
+    return ev.PlacementUnavailable(name, "documents_away")
 
 
 def _cannot(item: Leased) -> ev.Event:

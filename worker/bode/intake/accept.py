@@ -33,6 +33,7 @@ from bode.intake.faults import Conflict, Fault, Refused
 from bode.intake.fetching import Fetcher
 from bode.store import events, mail_health, messages
 from bode.store.database import Database
+from bode.store.documents import Elsewhere
 from bode.store.mail_health import Failing
 from bode.store.record import Ledger, Ring, lock, write
 from bode.store.vault import MessageKey, Vault
@@ -155,10 +156,11 @@ class Intake:
         new_id: Callable[[], UUID] = uuid4,
         trace: Trace | None = None,
         limits_of: Mapping[str, VolumeLimits] | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         """Take the parts; `ring` is told the lanes that have work after the commit, `new_id` makes ids.
 
-        `limits_of` tells how much organisations may send before a person looks.
+        `limits_of` tells how much organisations may send before a person looks, `elsewhere` where large documents go.
         """
         self._trace = trace
         self._database = database
@@ -171,6 +173,7 @@ class Intake:
         self._limits = limits or DocumentLimits()
         self._fetcher = fetcher or Fetcher([])
         self._limits_of = limits_of or {}
+        self._elsewhere = elsewhere or Elsewhere()
         documents.bound_reader()
 
     async def accept(
@@ -324,7 +327,8 @@ class Intake:
             message, key = item.message, self._vault.new_key(item.message.id)
             ledgers[message.id] = self._ledger(item, key, failing.get(message.id), weighed.held.get(message.id), now)
             concerns = item.concerned.id if item.concerned else None
-            new.append(messages.NewMessage(message, item.body_hash, key, concerns, now, caller.name))
+            objects = await messages.put_large(message, key, self._vault, self._elsewhere)
+            new.append(messages.NewMessage(message, item.body_hash, key, concerns, now, caller.name, objects))
         async with self._database.write() as connection:
             if concerned := {item.concerned.id for item in ready if item.concerned is not None}:
                 earlier = await lock(connection, sorted(concerned), self._vault)

@@ -47,7 +47,10 @@ REGISTER: dict[str, tuple[Holds, ...]] = {
         Holds("email_hash", "keyed hash of it", Kind.PERSONAL),
         Holds("message_id found_at", _NOTHING),
     ),
-    "document": (Holds("sealed", f"attachments, {_SEALED}", Kind.CONTENT), Holds("message_id number", _NOTHING)),
+    "document": (
+        Holds("sealed", f"attachments, {_SEALED}; large ones in the store of documents, the same", Kind.CONTENT),
+        Holds("message_id number object", _NOTHING),
+    ),
     "letter": (
         Holds("sealed", f"letters as printed, {_SEALED}", Kind.CONTENT),
         Holds("message_id number sha256 pages template created_at", _NOTHING),

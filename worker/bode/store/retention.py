@@ -86,6 +86,15 @@ async def still_due(connection: AsyncConnection, kind: Kind, ids: Sequence[UUID]
     return set((await connection.execute(query)).scalars())
 
 
+async def objects_of(connection: AsyncConnection, ids: Collection[UUID]) -> list[str]:
+    """Give what documents of these messages are called in the store of documents, to be removed after the commit."""
+    column = tables.document.c
+    found = await connection.execute(
+        sa.select(column.object).where(column.message_id.in_(set(ids)), column.object.is_not(None))
+    )
+    return list(found.scalars())
+
+
 async def load_persons(connection: AsyncConnection, ids: Sequence[UUID], vault: Vault) -> dict[UUID, Message]:
     """Open who messages were for, of those whose content is gone and whose addressee is not: empty but for that."""
     content = tables.content.c

@@ -122,7 +122,15 @@ document = sa.Table(
     metadata,
     _column("message_id", sa.Uuid, primary_key=True),
     _column("number", sa.SmallInteger, primary_key=True),
-    _column("sealed", sa.LargeBinary),
+    _column("sealed", sa.LargeBinary),  # empty where `object` says what it is called in the store of documents
+    _column("object", sa.String(32), nullable=True),
+    sa.Index(
+        "ix_document_object",
+        "object",
+        unique=True,
+        postgresql_where=sa.text("object IS NOT NULL"),
+        sqlite_where=sa.text("object IS NOT NULL"),
+    ),
 )
 
 letter = sa.Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -305,3 +306,42 @@ async def test_a_day_is_one_in_the_netherlands(limited, body):
     days = await app.rows(tables.volume_count, sa.true())
     assert len({row.day for row in days}) == 2
     assert ("needs_person", "messages") not in await states(app)
+
+
+# ---- beside each other ----------------------------------------------------------------------------------------------
+
+
+async def test_many_senders_at_once_lose_nothing_and_never_lock_each_other(make_app, postgres_url, body):
+    """What is above a limit may be as many as come at the same moment; each is counted, and held or sent."""
+    limits = {OIN: VolumeLimits(messages_per_day=10, sudden_times=2, sudden_floor=12, addressee_per_hour=3)}
+    one = await make_app(postgres_url, limits_of=limits)
+    other = await make_app(postgres_url, beside=one, limits_of=limits)
+    same = body()["geadresseerde"]
+    requests = [msgspec.json.encode(body(**({"geadresseerde": same} if n % 5 == 0 else {}))) for n in range(60)]
+
+    async def sender(app, some):
+        for request in some:
+            await app.intake.accept(request, route=Route.HTTP, caller=Caller("test"))
+
+    await asyncio.gather(*(sender((one, other)[n % 2], requests[n::6]) for n in range(6)))
+    stands = await states(one)
+    assert len(stands) == 60
+    held_ones = sum(state == "needs_person" for state, _ in stands)
+    assert 60 - 10 - 6 <= held_ones <= 60 - 10 + 6
+    async with one.database.read() as connection:
+        counted = await volume.messages_volume(connection, OIN, legal_day(one.clock.now()), with_usual=False)
+    assert counted.today == 60
+    await held.release(one.parts, one.lanes, ALL, **BY)
+    await one.settle()
+    assert len(one.box.placements) == 60
+
+
+async def test_workers_beside_each_other_never_hand_over_more_letters_than_the_budget(make_app, postgres_url, body):
+    limits = {OIN: VolumeLimits(letters_per_day=7)}
+    apps = [await make_app(postgres_url, limits_of=limits, chunk=3)]
+    apps += [await make_app(postgres_url, beside=apps[0], limits_of=limits, chunk=3) for _ in range(2)]
+    await hand_in(apps[0], body, 20, channels=())
+    await apps[0].sweeper.sweep()
+    await asyncio.gather(*(app.lanes.drain("print") for app in apps))
+    assert len(apps[0].printer.printed) == 7
+    assert (await states(apps[0])).count(("needs_person", "letters")) == 13

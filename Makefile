@@ -54,8 +54,8 @@ check: $(VENV)/.dev ## Run the linters and type checkers
 sbom: $(VENV)/.run ## Print the bill of materials (CycloneDX)
 	@$(BIN)/python -m bode_ops.sbom
 
-audit: $(VENV)/.dev ## Look for known faults in what is locked (needs the network, and pip-audit through uvx)
-	@$(BIN)/uv tool run pip-audit --require-hashes --disable-pip -r requirements/run.txt
+audit: $(VENV)/.dev ## Look for known faults in what is locked (asks PyPI, by pip-audit)
+	@$(BIN)/python -m bode_ops.audit requirements/run.txt requirements/build.txt
 
 lock: $(VENV)/.dev ## Compile the lock files anew from requirements/*.in
 	@for name in run build dev; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements/$$name.in --output-file requirements/$$name.txt; done

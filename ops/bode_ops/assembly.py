@@ -26,6 +26,7 @@ from bode.engine.acts import Acts
 from bode.engine.attestors import Connect, TimestampAuthority, Witness
 from bode.engine.box_results import BoxResults
 from bode.engine.checkpoints import Attestor, Checkpoints
+from bode.engine.documents import DocumentSweep
 from bode.engine.doorbell import Doorbell, build_broker
 from bode.engine.heartbeat import Heartbeat, Nowhere, with_heartbeat
 from bode.engine.inbound import Inbound
@@ -54,7 +55,14 @@ from bode.intake.sealed import private_key
 from bode.intake.status import StatusReader
 from bode.intake.tokens import Jwks, OAuthTokens, ZgwTokens
 from bode.intake.zgw_mapping import MappingFileError, read_rules
-from bode.settings import ConfigError, EvidenceSettings, Settings, build_policy, config_folder
+from bode.settings import (
+    ConfigError,
+    EvidenceSettings,
+    LimitSettings,
+    Settings,
+    build_policy,
+    config_folder,
+)
 from bode.store.database import Database
 from bode.store.evidence_keys import read_keyring
 from bode.store.log_folder import LogFolder
@@ -74,6 +82,7 @@ from bode_adapters.rest import SettingsTable
 from bode_adapters.secret_file import SecretFileError, read_secret
 from bode_adapters.zgw import Registers
 from bode_ops.bounce_routes import BounceRoutes
+from bode_ops.document_store import build_documents
 from bode_ops.traces import Sent, traces
 
 
@@ -103,6 +112,8 @@ class Application:
     status: StatusReader
     feed: Feed
     retention: Retention
+    document_sweep: DocumentSweep | None
+    """None where no store of documents is configured."""
     acts: Acts
     jobs: Jobs
 
@@ -160,6 +171,7 @@ def build(settings: Settings) -> Application:
     taken_in = build_policy(settings, {name: box.capabilities for name, box in boxes.items()})
     policy = with_heartbeat(taken_in) if settings.heartbeat is not None else taken_in
     own = {heartbeat.OIN: heartbeat.ORGANISATION} if settings.heartbeat is not None else {}
+    none = LimitSettings()
     parts = Parts(
         database=database,
         vault=vault,
@@ -189,9 +201,11 @@ def build(settings: Settings) -> Application:
         box_urls={name: channel.url for name, channel in settings.channels.items()},
         chunk=settings.engine.chunk,
         lane_concurrency=settings.engine.lane_concurrency,
+        limits_of={oin: item.limits.limits for oin, item in settings.organisations.items() if item.limits != none},
         lane_rules={name: lane.rules(settings.engine.lane_concurrency) for name, lane in settings.lanes.items()},
         hold_seconds=settings.engine.hold_seconds,
         heartbeat_seconds=settings.engine.heartbeat_seconds,
+        elsewhere=build_documents(settings),
         journal=_journal(settings, {**boxes, policy.notice_lane: notifier}),
         trace=traces(settings.tracing, settings.logboek),
     )
@@ -209,6 +223,8 @@ def build(settings: Settings) -> Application:
         ring=doorbell.ring,
         fetcher=Fetcher(_document_sources(settings)),
         trace=parts.trace,
+        limits_of=parts.limits_of,
+        elsewhere=parts.elsewhere,
     )
     intake = take_in(policy=taken_in, organisations=frozenset(settings.organisations))
     beats = None
@@ -240,6 +256,7 @@ def build(settings: Settings) -> Application:
         status=StatusReader(database, policy),
         feed=Feed(database),
         retention=_retention(settings, parts),
+        document_sweep=_document_sweep(settings, parts),
         acts=acts,
         jobs=Jobs(parts, acts, lanes.announce, confirm_above=confirm_above),
     )
@@ -322,7 +339,16 @@ def terms_of(settings: Settings) -> tuple[Terms, Mapping[str, Terms]]:
 
 def _retention(settings: Settings, parts: Parts) -> Retention:
     base, own = terms_of(settings)
-    return Retention(parts.database, parts.vault, parts.policy, parts.clock, terms=base, own=own)
+    return Retention(
+        parts.database, parts.vault, parts.policy, parts.clock, terms=base, own=own, documents=parts.elsewhere.documents
+    )
+
+
+def _document_sweep(settings: Settings, parts: Parts) -> DocumentSweep | None:
+    if settings.documents is None:
+        return None
+    grace = settings.documents.orphan_after
+    return DocumentSweep(parts.elsewhere.documents, parts.database, parts.clock, grace=grace)
 
 
 def _receivers(settings: Settings) -> list[Receiver]:

@@ -58,6 +58,7 @@ from bode_ops.commands.enqueue import enqueue
 from bode_ops.commands.evidence import evidence_app
 from bode_ops.commands.evidence_audit import audit, republish
 from bode_ops.commands.evidence_keys import keys_evidence_app
+from bode_ops.commands.holds import hold_app
 from bode_ops.commands.keys import keys_app
 from bode_ops.commands.lanes import lane_app
 from bode_ops.commands.logboek import logboek_app
@@ -98,6 +99,7 @@ for sub in (
     bounce_app,
     evidence_app,
     logboek_app,
+    hold_app,
     mock_app,
     queue_app,
     retention_app,

@@ -27,11 +27,13 @@ from bode.clock import Clock
 from bode.settings import ConfigError, Settings
 from bode.store import tables
 from bode.store.database import Database, SchemaError
+from bode.store.documents import DocumentsAwayError
 from bode.store.evidence_keys import read_keyring
 from bode.store.vault import KeyFileError
 from bode_adapters.connection import certificate_not_after
 from bode_adapters.contract import Box, Notifier, PrintService, Probed, ProfileService, Trouble
 from bode_ops import assembly
+from bode_ops.document_store import build_documents
 from bode_ops.watched import certificates, disks
 
 PATIENCE_SECONDS = 10.0
@@ -81,8 +83,8 @@ async def examine(config: Path | None) -> list[Finding]:
     if not found.channels:
         return [_fault("configuration", "has no channels", "name a file with --config, or in BODE_CONFIG")]
     findings = [_well("configuration", f"environment {found.environment}"), _key(found), *_evidence(found)]
-    findings += [*_certificates(found), *_disks(found), _journal(found)]
-    looked = await asyncio.gather(_database(found), _broker(found), _adapters(found))
+    findings += [*_limits(found), *_certificates(found), *_disks(found), _journal(found)]
+    looked = await asyncio.gather(_database(found), _broker(found), _documents(found), _adapters(found))
     return findings + [finding for each in looked for finding in each]
 
 
@@ -108,6 +110,22 @@ def _key(found: Settings) -> Finding:
             "is stored: make that only where nothing was ever handed in",
         )
     return _well("keys.file")
+
+
+def _limits(found: Settings) -> list[Finding]:
+    """Tell of bodies that may send without end: a stolen key would be seen by nobody."""
+    if found.environment != "production":
+        return []
+    return [
+        Finding(
+            f"organisations.{oin}.limits",
+            Verdict.WARNING,
+            "no limit: a stolen key could send messages and letters without end",
+            "set messages_per_day and letters_per_day: see 'Limits on what is sent' in docs/operations.md",
+        )
+        for oin, organisation in found.organisations.items()
+        if organisation.limits.messages_per_day is None or organisation.limits.letters_per_day is None
+    ]
 
 
 def _evidence(found: Settings) -> list[Finding]:
@@ -248,6 +266,10 @@ async def _look_at_database(found: Settings, database: Database) -> Sequence[Fin
             for row in stopped
         ]
         sealed = (await connection.execute(sa.select(tables.content.c.key_id).limit(1))).scalar_one_or_none()
+        elsewhere = sa.select(tables.document.c.number).where(tables.document.c.object.is_not(None)).limit(1)
+        if found.documents is None and (await connection.execute(elsewhere)).first() is not None:
+            what = "documents are kept in a store that this configuration does not name"
+            findings.append(_fault("documents", what, "put [documents] back: their messages cannot be sent"))
     findings += _same_key(found, sealed)
     return findings
 
@@ -261,6 +283,21 @@ def _same_key(found: Settings, sealed: bytes | str | None) -> list[Finding]:
         return []
     what = f"{found.keys.source} is not the key that this database's messages are sealed under"
     return [_fault("keys.file", what, "put the right key file back")]
+
+
+async def _documents(found: Settings) -> Sequence[Finding]:
+    if found.documents is None:
+        return []
+    do = "look at the folder, or at the bucket, its endpoint and its keys; until then large documents are not taken in"
+
+    async def look() -> Sequence[Finding]:
+        try:
+            await build_documents(found).documents.probe()
+        except (DocumentsAwayError, ConfigError) as error:
+            return [_fault("documents", str(error), do)]
+        return [_well("documents")]
+
+    return await _patiently("documents", look, do)
 
 
 async def _broker(found: Settings) -> Sequence[Finding]:

@@ -24,7 +24,7 @@ from bode.domain.terms import Holidays, legal_day
 from bode.engine import heartbeat
 from bode.engine.lane_rules import in_force
 from bode.engine.parts import Parts
-from bode.store import tables
+from bode.store import tables, volume
 from bode.store.database import DATABASE_AWAY, SchemaError
 from bode.store.lanes import read_changes
 from bode_adapters.connection import certificate_not_after
@@ -106,6 +106,12 @@ BURSTS_UNDECIDED = Gauge(
     "bode_bursts_undecided",
     "Bursts of hard bounces that hold letters until a person decides, by whose they are.",
     ["kind"],
+    registry=DATABASE,
+)
+VOLUME_HELD = Gauge(
+    "bode_volume_held",
+    "Messages that wait for a person because too much came at once, by organisation and rule.",
+    ["organisation", "rule"],
     registry=DATABASE,
 )
 NEEDS_PERSON_AGE = Gauge(
@@ -248,13 +254,7 @@ class DatabaseMetrics:
                 sa.select(sa.func.count()).where(tables.inbound.c.state == sa.literal_column("'unmatched'"))
             )
             UNMATCHED.set(unmatched.scalar_one())
-            bursts = tables.burst.c
-            undecided = await connection.execute(
-                sa.select(bursts.kind, sa.func.count()).where(bursts.decided_at.is_(None)).group_by(bursts.kind)
-            )
-            BURSTS_UNDECIDED.clear()
-            for kind, count in undecided:
-                BURSTS_UNDECIDED.labels(kind).set(count)
+            await _refresh_held(connection)
             hook = tables.webhook_delivery.c.state
             hooks = await connection.execute(sa.select(hook, sa.func.count()).group_by(hook))
             counted: dict[str, int] = {row[0]: row[1] for row in hooks}
@@ -324,6 +324,20 @@ async def _last_heartbeat(connection: AsyncConnection) -> datetime | None:
         .limit(1)
     )
     return found.scalar_one_or_none()
+
+
+async def _refresh_held(connection: AsyncConnection) -> None:
+    """Read what waits for a person's decision about many at once."""
+    bursts = tables.burst.c
+    undecided = await connection.execute(
+        sa.select(bursts.kind, sa.func.count()).where(bursts.decided_at.is_(None)).group_by(bursts.kind)
+    )
+    BURSTS_UNDECIDED.clear()
+    for kind, count in undecided:
+        BURSTS_UNDECIDED.labels(kind).set(count)
+    VOLUME_HELD.clear()
+    for held in await volume.held(connection):
+        VOLUME_HELD.labels(held.organisation, held.rule).inc(held.messages)
 
 
 async def _refresh_evidence(connection: AsyncConnection, now: datetime) -> None:

@@ -111,4 +111,6 @@ async def _covered(application: Application, checkpoints: Checkpoints, copies: C
 def copies_of(application: Application, origin: str) -> Copies:
     """Give what makes extracts of one log, and erases and holds."""
     parts = application.parts
-    return Copies(application.database, parts.vault, parts.policy, application.clock, origin)
+    return Copies(
+        application.database, parts.vault, parts.policy, application.clock, origin, documents=parts.elsewhere.documents
+    )

@@ -159,7 +159,7 @@ def _sweep(app: Application, checkpoints: Checkpoints | None) -> list[asyncio.Ta
     runs = [app.sweeper.run(app.settings.engine.sweep_seconds), app.sequencer.run(), app.teller.run()]
     runs += [app.webhooks.run(), app.jobs.run(), *([app.zgw.run()] if app.settings.zgw else [])]
     runs.append(app.retention.run(app.settings.retention.every_seconds))
-    runs += [part.run() for part in (app.heartbeat, checkpoints) if part is not None]
+    runs += [part.run() for part in (app.heartbeat, checkpoints, app.document_sweep) if part is not None]
     return [asyncio.create_task(one) for one in runs]
 
 

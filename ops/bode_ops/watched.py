@@ -45,4 +45,6 @@ def disks(settings: Settings) -> dict[str, Path]:
         found["database"] = Path(database.database).parent
     if settings.evidence is not None:
         found["evidence"] = settings.evidence.folder
+    if settings.documents is not None and settings.documents.folder is not None:
+        found["documents"] = settings.documents.folder
     return found

@@ -529,6 +529,8 @@ async def make_app(shared) -> AsyncIterator[Callable[..., Awaitable[App]]]:
                 clock=clock,
                 organisations=frozenset(made_parts.organisations),
                 ring=ring,
+                limits_of=made_parts.limits_of,
+                elsewhere=made_parts.elsewhere,
             ),
             box=box,
             other_box=other,

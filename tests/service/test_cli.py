@@ -175,6 +175,7 @@ COMMANDS = [
     *("keys return-path", "keys return-path list", "keys return-path rotate", "keys return-path remove"),
     *("bounce", "bounce classify", "bounce classify-reply", "bounce held", "bounce decide"),
     *("bounce list", "bounce match", "bounce replay"),
+    *("hold", "hold list", "hold release", "hold cancel"),
     *("webhook", "webhook list", "webhook replay"),
     *("keys list", "keys rotate", "keys rotate-lookup", "retention", "retention show", "retention run"),
 ]
@@ -209,6 +210,28 @@ def test_a_command_given_wrongly_ends_with_2(run, arguments):
     told = run(*arguments)
     assert told.code == 2
     assert told.out + told.err
+
+
+# ---------------------------------------------------------------------------------------------------------------- hold
+
+
+def test_what_is_held_is_listed_and_a_person_lets_it_go_or_calls_it_back(bode, config, handed_in):
+    assert "nothing is held" in bode("hold", "list").out
+    config.write_text(config.read_text() + f"[organisations.{OIN}.limits]\nmessages_per_day = 1\n")
+    one, two, three = handed_in(), handed_in(), handed_in()
+    told = bode("hold", "list").out
+    assert re.search(rf"{OIN} +│ messages +│ \S+ +│ 2 +│", told), told
+    assert "waits too" in told
+    assert "meer berichten van deze organisatie dan is afgesproken" in bode("status", two).out
+    assert bode("retry", two, "--reason", "klopt").code == 0
+    assert bode("hold", "release", OIN, "--rule", "letters", "--reason", "klopt").code == 2, "nothing is held so"
+    told = bode("hold", "cancel", OIN, "--reason", "niet van ons", "--by", "Anna")
+    assert (told.code, told.out.strip()) == (0, "1 messages: called back")
+    assert "Geannuleerd door Anna" in bode("status", three).out
+    assert "Geannuleerd" not in bode("status", one).out + bode("status", two).out
+    assert "nothing is held" in bode("hold", "list").out
+    assert bode("hold", "release", OIN, "--reason", "klopt").code == 2
+    assert "volume_cancelled" in bode("lane", "acts").out
 
 
 # ------------------------------------------------------------------------------------------------------------- enqueue

@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from bode import settings as configuration
+from bode.settings import config_folder
 from bode.store.database import Database
 from bode.store.evidence_keys import make_keyring
 from bode.store.vault import write_key_file
@@ -275,3 +277,35 @@ def test_the_exit_code_and_the_words_for_people_and_machines(command, tmp_path, 
     assert (code, told["broker.url"]["verdict"], told["notices"]["verdict"]) == (1, "well", "fault")
     code, out = command("--config", tmp_path / "none.toml")
     assert (code, out.splitlines()[-1]) == (2, "1 of 1 wrong")
+
+
+def test_in_production_a_body_without_limits_is_a_warning():
+    """A stolen key could send without end, and nobody would see it."""
+    example = config_folder() / "examples" / "production.toml"
+    assert doctor._limits(configuration.load(example)) == []
+    found = configuration.load(example)
+    unlimited = {
+        oin: body.model_copy(update={"limits": configuration.LimitSettings(messages_per_day=5)})
+        for oin, body in found.organisations.items()
+    }
+    (warning,) = doctor._limits(found.model_copy(update={"organisations": unlimited}))
+    assert (warning.part, warning.verdict) == ("organisations.00000001999000010000.limits", Verdict.WARNING)
+    assert "letters_per_day" in warning.do
+
+
+async def test_a_store_of_documents_that_cannot_be_used_is_named(bode):
+    bode.more = f'[documents]\nfolder = "{bode.folder}/documents"\n'
+    assert (await bode.findings())["documents"].verdict is Verdict.WELL
+    bode.more = f'[documents]\nfolder = "{bode.folder}/not/mounted/documents"\n'
+    assert "documents" in await bode.faults()
+    keys = 'region = "nl", access_key_id = "a", secret_access_key = "b", timeout_seconds = 1'
+    bode.more = f'[documents]\ns3 = {{ bucket = "stukken", endpoint = "http://127.0.0.1:9", {keys} }}\n'
+    faults = await bode.faults()
+    assert "127.0.0.1" not in faults["documents"].what
+
+
+async def test_documents_in_a_store_that_is_no_longer_configured_are_a_fault(bode):
+    assert "documents" not in await bode.findings()
+    with closing(sqlite3.connect(bode.values["database"].removeprefix("sqlite:///"))) as database, database:
+        database.execute("INSERT INTO document VALUES (?, 0, x'', ?)", ("0" * 32, "0" * 32))
+    assert "does not name" in (await bode.faults())["documents"].what

@@ -37,6 +37,7 @@ from bode.domain.message import AddresseeKind, Confidentiality
 from bode.domain.policy import Channel, ChannelKind, LetterWithoutAddress, NoticeBy, Policy
 from bode.domain.retention import Terms
 from bode.domain.terms import Holidays
+from bode.domain.volume import VolumeLimits
 from bode.evidence.note import KeyKind, NoteError, VerifierKey
 from bode.intake.scopes import Scope
 from bode.store.changes import Kind
@@ -534,6 +535,48 @@ class RetentionForAllSettings(RetentionSettings):
     """How often the sweeper looks what is due."""
 
 
+class LimitSettings(_Section):
+    """How much a body may send before a person looks: see `bode.domain.volume`. What is left out holds nothing."""
+
+    messages_per_day: Annotated[int, Field(ge=1)] | None = None
+    letters_per_day: Annotated[int, Field(ge=1)] | None = None
+    addressee_per_hour: Annotated[int, Field(ge=1)] | None = None
+    """Messages to one addressee; a mapping that gives everybody the same number is seen by it."""
+    sudden_times: Annotated[float, Field(ge=1.5, le=1000)] | None = None
+    """So many times the median of the last four weeks' days is sudden, ..."""
+    sudden_floor: Annotated[int, Field(ge=1)] = 500
+    """... but never so few messages or fewer."""
+
+    @property
+    def limits(self) -> VolumeLimits:
+        """The limits of the rules."""
+        return VolumeLimits(**self.model_dump())
+
+
+class BucketSettings(_Section):
+    """A bucket of an S3-compatible store. What is left out comes from the environment, as AWS's own tools read it."""
+
+    bucket: Annotated[str, Field(min_length=3, max_length=63)]
+    prefix: str = ""
+    """What stands before the names: what lies under it is Bode's alone."""
+    endpoint: HttpAddress | None = None
+    region: str | None = None
+    access_key_id: SecretStr | None = None
+    secret_access_key: SecretStr | None = None
+    ca_file: Path | None = None
+    timeout_seconds: Annotated[float, Field(ge=1, le=600)] = 30.0
+
+
+class DocumentSettings(_Section):
+    """Where documents above a size are kept, sealed as ever: in a folder that all processes share, or in a bucket."""
+
+    folder: Path | None = None
+    s3: BucketSettings | None = None
+    above_bytes: Annotated[int, Field(ge=0, le=100_000_000)] = 1_000_000
+    orphan_after: Annotated[Wait, Field(ge=timedelta(hours=1))] = timedelta(days=1)
+    """How old an object is that no message names, before it is swept away."""
+
+
 class OrganisationSettings(_Section):
     """An administrative body (bestuursorgaan) that sends, by its OIN."""
 
@@ -543,6 +586,7 @@ class OrganisationSettings(_Section):
     address: tuple[str, ...]
     box_types: dict[str, str] = {}
     retention: RetentionSettings = RetentionSettings()
+    limits: LimitSettings = LimitSettings()
 
 
 class PolicySettings(_Section):
@@ -646,6 +690,7 @@ class Settings(BaseSettings):
     webhooks: dict[str, WebhookSettings] = {}
     retention: RetentionForAllSettings = RetentionForAllSettings()
     console: ConsoleSettings | None = None
+    documents: DocumentSettings | None = None
     log_format: Literal["json", "console"] = "json"
 
     @classmethod
@@ -745,6 +790,7 @@ def _faults(settings: Settings) -> list[str]:
     faults += _key_faults(settings.keys)
     faults += _retention_faults(settings)
     faults += _console_faults(settings)
+    faults += _documents_faults(settings)
     wanted = settings.policy.notice_last_attempt
     if wanted is not None and wanted >= timedelta(hours=48):
         faults.append("policy.notice_last_attempt: lies within the 48 hours, so shorter than 48h")
@@ -795,6 +841,19 @@ def _console_faults(settings: Settings) -> list[str]:
     if console.demo_login and settings.api.host not in {"127.0.0.1", "::1", "localhost"}:
         faults.append("console.demo_login: everybody who reaches api.host could log in; it is for this machine alone")
     return faults
+
+
+def _documents_faults(settings: Settings) -> list[str]:
+    """Give what is wrong with where large documents are kept."""
+    documents = settings.documents
+    if documents is None:
+        return []
+    if (documents.folder is None) is (documents.s3 is None):
+        return ["documents: name one of folder and s3"]
+    endpoint = documents.s3.endpoint if documents.s3 is not None else None
+    if settings.environment == "production" and endpoint is not None and not endpoint.startswith("https://"):
+        return ["documents.s3.endpoint: production needs https://"]
+    return []
 
 
 def _webhook_faults(settings: Settings) -> list[str]:

@@ -48,7 +48,7 @@ LETTERS: Mapping[str, str] = {
     LetterState.POSTED: "Op de post",
     LetterState.RETURNED: "Teruggekomen",
     LetterState.REFUSED: "Geweigerd door de drukker",
-    LetterState.BLOCKED: "Geen postadres",
+    LetterState.BLOCKED: "Kan niet weg",
     LetterState.UNKNOWN: "Niet bekend",
     LetterState.CANCELLED: "Tegengehouden",
     LetterState.HANDLED: "Zelf afgehandeld",

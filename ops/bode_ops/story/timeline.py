@@ -685,6 +685,8 @@ def _staff(scene: _Scene) -> _Told:  # noqa: C901, PLR0912 - a table of acts
     match scene.text("act"):
         case "retry":
             return _Told(f"{by} laat het nog eens proberen", why, Kind.PERSON)
+        case "release":
+            return _Told(f"{by} laat het doorgaan", why, Kind.PERSON)
         case "letter":
             return _Told(f"{by} bestelt een brief met het bericht", why, Kind.PERSON)
         case "letter_stopped":

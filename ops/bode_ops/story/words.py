@@ -135,6 +135,10 @@ ATTENTION_REASONS: Mapping[str, str] = {
     AttentionReason.PROFILE_UNANSWERED: "de profielservice geeft al lang geen antwoord",
     AttentionReason.PROFILE_DEFECT: "de profielservice weigert de vraag door een fout bij ons",
     AttentionReason.PROFILE_UNRECOGNISED: "de profielservice gaf een antwoord dat Bode niet kent",
+    AttentionReason.MANY_MESSAGES: "er kwamen vandaag meer berichten van deze organisatie dan is afgesproken",
+    AttentionReason.SUDDENLY_MANY: "er kwamen opeens veel meer berichten van deze organisatie dan op andere dagen",
+    AttentionReason.MANY_TO_ONE: "er kwamen in een uur wel erg veel berichten voor dezelfde ontvanger",
+    AttentionReason.MANY_LETTERS: "er gingen vandaag meer brieven van deze organisatie dan is afgesproken",
 }
 
 NOT_USED: Mapping[str, str] = {
@@ -174,7 +178,7 @@ LETTER_STATES: Mapping[LetterState, tuple[str, Kind]] = {
     LetterState.POSTED: ("Op de post", Kind.GOOD),
     LetterState.RETURNED: ("Teruggekomen", Kind.PERSON),
     LetterState.REFUSED: ("Geweigerd door de drukker", Kind.PERSON),
-    LetterState.BLOCKED: ("Kan niet weg: er is geen postadres", Kind.PERSON),
+    LetterState.BLOCKED: ("Kan niet weg: een medewerker moet kijken", Kind.PERSON),
     LetterState.CANCELLED: ("Gaat niet weg", Kind.NEUTRAL),
     LetterState.HANDLED: ("Door een medewerker afgehandeld", Kind.NEUTRAL),
 }
@@ -233,11 +237,13 @@ RECORDED: Mapping[str, str] = {
     "LetterRefused": "de drukker weigert een brief",
     "LetterUnavailable": "de drukker was niet bereikbaar",
     "LetterUnknown": "niet bekend of de drukker een brief heeft",
+    "LetterHeld": "er gingen te veel brieven op een dag, maar deze was al weg",
     "ClockStruck": "een wekker ging af voor iets dat al geregeld was",
     "LeaseExpired": "een onderdeel van Bode viel uit bij iets dat al geregeld was",
     "Superseded": "een later bericht noemt dit bericht",
     "Cancelled": "een verzoek om te annuleren, maar het bericht was al onderweg of al geannuleerd",
     "Retried": "een medewerker liet het nog eens proberen",
+    "Released": "een medewerker liet iets doorgaan dat niet meer werd tegengehouden",
     "LetterOrdered": "een medewerker bestelde een brief",
     "LetterStopped": "een medewerker wilde een brief tegenhouden, maar die was al weg of al tegengehouden",
     "Handled": "een medewerker handelde iets af dat al geregeld was",
@@ -321,6 +327,15 @@ LETTERS: Mapping[str, str] = {
     LetterKind.NOTICE: "Brief over de kennisgeving",
 }
 
+_DECIDE_HELD = (
+    "Beslis dan voor alles wat wacht met 'bode hold release' of 'bode hold cancel'. Eén bericht kan ook: laat Bode het "
+    "nog eens proberen, of annuleer het."
+)
+_TOO_MUCH = (
+    "Vraag de afzender of dit klopt. Weet hij van niets? Trek dan de sleutel van de applicatie in. Er is nog niets "
+    f"verstuurd. {_DECIDE_HELD}"
+)
+
 ADVICE: Mapping[str, str] = {
     AttentionReason.RESULT_OVERDUE: (
         "Bode blijft de box vragen. Vraag zelf de beheerder van de box naar dit bericht. Staat het er niet? "
@@ -363,6 +378,16 @@ ADVICE: Mapping[str, str] = {
     AttentionReason.PROFILE_UNRECOGNISED: (
         "Vraag de beheerder van de profielservice wat de code betekent. Laat Bode het daarna nog eens proberen, of "
         "stuur het bericht per brief."
+    ),
+    AttentionReason.MANY_MESSAGES: _TOO_MUCH,
+    AttentionReason.SUDDENLY_MANY: _TOO_MUCH,
+    AttentionReason.MANY_TO_ONE: (
+        "Kijk of deze berichten echt voor deze ontvanger zijn: misschien geeft het zaaksysteem iedereen hetzelfde "
+        f"nummer. {_DECIDE_HELD}"
+    ),
+    AttentionReason.MANY_LETTERS: (
+        "Kijk waarom er zo veel brieven gaan: een storing bij een box, of een zaaksysteem dat fouten maakt. "
+        f"{_DECIDE_HELD}"
     ),
     AttentionReason.LETTER_UNCLEAR: (
         "Vraag de drukker wat zijn melding betekent en waar de brief is. Komt daarna een duidelijke melding, dan "

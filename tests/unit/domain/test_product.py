@@ -14,6 +14,7 @@ from bode.domain.delivery import decide
 from bode.domain.events import RefusalKind, TimeSource
 from bode.domain.message import Consent, ConsentBasis, Nature
 from bode.domain.parts import (
+    HELD_BECAUSE,
     Attention,
     AttentionReason,
     Brief,
@@ -32,6 +33,7 @@ from bode.domain.parts import NoticeState as N
 from bode.domain.parts import PlacementState as P
 from bode.domain.parts import ProfileState as S
 from bode.domain.policy import Policy
+from bode.domain.volume import VolumeRule
 
 # ---- the machine, written out ---------------------------------------------------------------------------------------
 # Staying in a state is always allowed. A row without moves is final.
@@ -83,7 +85,8 @@ NOTICE_MOVES: dict[N | None, set[N]] = {
 
 LETTER_MOVES: dict[L, set[L]] = {
     # Printed, posted, returned: the print service reports about a letter that we thought was not handed over.
-    L.PLANNED: {L.SUBMITTED, L.UNKNOWN, L.PRINTED, L.POSTED, L.RETURNED, L.REFUSED, L.CANCELLED},
+    # Blocked: too many letters went that day.
+    L.PLANNED: {L.SUBMITTED, L.UNKNOWN, L.PRINTED, L.POSTED, L.RETURNED, L.REFUSED, L.BLOCKED, L.CANCELLED},
     L.UNKNOWN: {L.SUBMITTED, L.PRINTED, L.POSTED, L.RETURNED, L.REFUSED, L.HANDLED},
     L.SUBMITTED: {L.PRINTED, L.POSTED, L.RETURNED, L.REFUSED, L.HANDLED},
     L.PRINTED: {L.POSTED, L.RETURNED, L.REFUSED, L.HANDLED},
@@ -151,7 +154,8 @@ MOVED_BY: dict[str, dict[tuple[str | None, str], set[type]]] = {
         (L.UNKNOWN, L.SUBMITTED): {ev.LetterSubmitted, ev.Found},
         (L.PLANNED, L.SUBMITTED): {ev.LetterSubmitted},
         (L.PRINTED, L.POSTED): {ev.LetterPosted},
-        (L.BLOCKED, L.PLANNED): {ev.Retried},
+        (L.BLOCKED, L.PLANNED): {ev.Retried, ev.Released},
+        (L.PLANNED, L.BLOCKED): {ev.LetterHeld},
         (L.PLANNED, L.POSTED): {ev.LetterPosted},
         (L.PLANNED, L.CANCELLED): {ev.LetterStopped, ev.Handled, ev.Cancelled, ev.BurstSuspected},
         (L.BLOCKED, L.CANCELLED): {ev.LetterStopped, ev.Handled, ev.Cancelled, ev.BurstSuspected},
@@ -313,10 +317,13 @@ def events_about_letter(letter: int, now: datetime) -> Iterator[ev.Event]:
     yield ev.LetterStopped(letter, "medewerker-12", "toch niet nodig")
     yield ev.LetterUnknown(letter, "timeout", CALL)
     yield ev.LetterUnknown(letter, "timeout", None)
+    yield ev.LetterHeld(letter)
 
 
 def events_about_the_whole(parts: tuple[str, ...]) -> Iterator[ev.Event]:
     yield ev.Accepted()
+    yield ev.Accepted(VolumeRule.MESSAGES)
+    yield ev.Released("medewerker-12", "klopt")
     yield ev.Superseded("kenmerk-2", Nature.INTREKKING)
     yield ev.Cancelled("zaaksysteem-1", "verkeerde bijlage")
     yield ev.Retried("medewerker-12", "registratie hersteld")
@@ -425,6 +432,8 @@ def _known(part: str, delivery: Delivery) -> bool:
         return int(name) < len(delivery.letters)
     if kind == "profile":
         return delivery.profile is not None
+    if kind == "volume":
+        return True
     placement = delivery.placement(name)
     return placement is not None and (kind in ("placement", "reading") or placement.notice is not None)
 
@@ -471,7 +480,7 @@ def _check_moves(before: Delivery, after: Delivery, event: ev.Event, what: What)
         new = after.placement(old.channel)
         if old.notice and new and new.notice:
             assert new.notice.deadline_at == old.notice.deadline_at, f"a deadline moved by {what}"
-    chosen = isinstance(event, (ev.Accepted, ev.ProfileAnswered))
+    chosen = isinstance(event, (ev.Accepted, ev.ProfileAnswered)) or before.held is not None
     assert len(after.placements) == len(before.placements) or chosen, str(what)
     assert len(after.letters) >= len(before.letters), f"a letter was removed by {what}"
     told = [
@@ -610,7 +619,14 @@ ANSWERS: dict[Action, tuple[type, ...]] = {
         ev.LeaseExpired,
     ),
     Action.NOTIFY: (ev.NoticeSent, ev.NoticeBounced, ev.NoticeUnavailable, ev.NoticeUnknown, ev.LeaseExpired),
-    Action.PRINT: (ev.LetterSubmitted, ev.LetterRefused, ev.LetterUnavailable, ev.LetterUnknown, ev.LeaseExpired),
+    Action.PRINT: (
+        ev.LetterSubmitted,
+        ev.LetterRefused,
+        ev.LetterUnavailable,
+        ev.LetterUnknown,
+        ev.LetterHeld,
+        ev.LeaseExpired,
+    ),
     Action.PROFILE: (ev.ProfileAnswered, ev.ProfileUnavailable, ev.ProfileRefused, ev.LeaseExpired),
     Action.WATCH: (ev.ClockStruck,),
 }
@@ -771,6 +787,53 @@ def test_every_event_is_defined_for_a_question_to_the_profile_service(state, att
         for now in MOMENTS:
             for event in all_events(asked, now):
                 check(asked, event, policy, now)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in VolumeRule if rule is not VolumeRule.LETTERS])
+@pytest.mark.parametrize("channels", [(), ("mijnoverheid",), ("mijnoverheid", "mijndomein", "email")])
+def test_every_event_is_defined_for_a_message_that_is_held(rule, channels, brief, policy):
+    for publish_after in (None, timedelta(days=30)):
+        known = brief(*channels, publish_after=publish_after)
+        held = decide(Delivery(known), ev.Accepted(rule), policy, known.accepted_at)
+        assert held.delivery.held is held.delivery.held_by is rule
+        assert held.delivery.state is DeliveryState.NEEDS_PERSON
+        assert not held.steps
+        assert held.delivery.attention[0].reason is HELD_BECAUSE[rule]
+        for event in (*all_events(held.delivery, LATE), ev.Handled("medewerker-12", "nagebeld", "volume")):
+            decision = check(held.delivery, event, policy, LATE)
+            asked = {item.part for item in decision.delivery.attention}
+            assert ("volume" in asked) == (decision.delivery.held is not None), "held in sight, or not at all"
+            moves = isinstance(event, (ev.Retried, ev.Released, ev.LetterOrdered, ev.Cancelled, ev.Handled))
+            if not moves or (isinstance(event, ev.Handled) and event.part not in (None, "volume")):
+                assert decision.delivery == held.delivery, "only a person moves what is held"
+
+
+def test_a_released_message_goes_as_if_it_came_now(brief, policy):
+    known = brief("mijnoverheid")
+    held = decide(Delivery(known), ev.Accepted(VolumeRule.SUDDEN), policy, known.accepted_at).delivery
+    released = decide(held, ev.Released("medewerker-12", "klopt"), policy, LATE)
+    plain = decide(Delivery(known), ev.Accepted(), policy, LATE)
+    assert released.delivery == plain.delivery
+    assert [(step.part, step.action, step.due_at) for step in released.steps] == [
+        (step.part, step.action, step.due_at) for step in plain.steps
+    ]
+    assert released.delivery.held_by is None
+
+
+@pytest.mark.parametrize("kind", LetterKind)
+def test_every_event_is_defined_for_a_letter_that_is_held(kind, brief, policy):
+    placement = placement_in("mijnoverheid", P.PLACED, N.UNDELIVERABLE)
+    planned = delivery_with(brief("mijnoverheid"), placement, letters=(letter_in(kind, L.PLANNED),))
+    held = decide(planned, ev.LetterHeld(0), policy, LATE).delivery
+    assert (held.held_by, held.letters[0].state) == (VolumeRule.LETTERS, L.BLOCKED)
+    for event in all_events(held, LATE):
+        decision = check(held, event, policy, LATE)
+        blocked = decision.delivery.letters[0].state is L.BLOCKED
+        assert not blocked or decision.delivery.held_by is VolumeRule.LETTERS, "held in sight, or not at all"
+    released = decide(held, ev.Released("medewerker-12", "klopt"), policy, LATE)
+    assert released.delivery.letters[0].let_go
+    again = decide(released.delivery, ev.LetterSubmitted(0, LATE, TimeSource.OUR_CLOCK), policy, LATE).delivery
+    assert again.letters[0].state is L.SUBMITTED
 
 
 @pytest.mark.parametrize(("state", "opened"), [*((state, False) for state in P), (P.PLACED, True)])

@@ -13,7 +13,15 @@ from bode.domain.decision import Story
 from bode.domain.events import TimeSource
 from bode.domain.letters import on_letter_news
 from bode.domain.notices import arrange_notices
-from bode.domain.parts import PROFILE_PART, LetterKind, letter_part, placement_part
+from bode.domain.parts import (
+    PROFILE_PART,
+    VOLUME_PART,
+    AttentionReason,
+    Delivery,
+    LetterKind,
+    letter_part,
+    placement_part,
+)
 from bode.domain.parts import LetterState as L
 from bode.domain.parts import NoticeState as N
 from bode.domain.parts import PlacementState as P
@@ -22,6 +30,26 @@ from bode.domain.profile import drop_profile
 
 HANDLED = "handled"
 """The code of a placement that a person ended."""
+
+
+def drop_hold(story: Story) -> None:
+    """Hold the message no longer: a person decided about it."""
+    if story.delivery.held is not None:
+        story.settle(VOLUME_PART)
+        story.delivery = replace(story.delivery, held=None)
+
+
+def call_back(delivery: Delivery, by: str, reason: str) -> list[ev.Event]:
+    """Give what calls back all that is held of a delivery because too much came at once."""
+    if delivery.held is not None:
+        return [ev.Cancelled(by, reason)]
+    return [ev.LetterStopped(index, by, reason) for index in letters_held(delivery)]
+
+
+def letters_held(delivery: Delivery) -> list[int]:
+    """Give the letters that are held because too many went at once."""
+    held = {item.part for item in delivery.attention if item.reason is AttentionReason.MANY_LETTERS}
+    return [index for index in range(len(delivery.letters)) if letter_part(index) in held]
 
 
 def on_letter_stopped(story: Story, event: ev.LetterStopped) -> None:
@@ -57,6 +85,9 @@ def on_handled(story: Story, event: ev.Handled) -> None:
 def _end(story: Story, part: str) -> None:
     if part == PROFILE_PART:
         drop_profile(story)
+        return
+    if part == VOLUME_PART:
+        drop_hold(story)
         return
     kind, _, name = part.partition("/")
     if kind == "letter":

@@ -8,6 +8,7 @@ and moves nothing. Rows of the law table are named where they are decided:
 - L6, L8, L10 the message itself and its time of sending: `placements`, `decision.Story.legal_facts`, `parts.legal_time`
 - L3, L5, L7, L11 the notice and its 48 hours: `notices`
 - L1, L6, L7 letters: `letters`; what people do by hand: `by_hand`
+- what is held because too much came at once: here, and `volume`
 - L15 terms: `terms`; L4, L14 what a message must say: `message.Nature`
 """
 
@@ -18,10 +19,11 @@ from datetime import datetime
 from typing import assert_never
 
 from bode.domain import events as ev
-from bode.domain.by_hand import on_found, on_handled, on_letter_stopped, on_placement_ordered
+from bode.domain.by_hand import drop_hold, letters_held, on_found, on_handled, on_letter_stopped, on_placement_ordered
 from bode.domain.channels import choose_channels
 from bode.domain.decision import Decision, Story, iso, typed
 from bode.domain.letters import (
+    on_letter_held,
     on_letter_news,
     on_letter_trouble,
     order_again,
@@ -31,6 +33,8 @@ from bode.domain.letters import (
 )
 from bode.domain.notices import on_burst, on_notice, on_notice_again, on_notice_clock, on_notice_worker_lost
 from bode.domain.parts import (
+    HELD_BECAUSE,
+    VOLUME_PART,
     AttentionReason,
     Delivery,
     LetterKind,
@@ -50,7 +54,7 @@ def decide(delivery: Delivery, event: ev.Event, policy: Policy, now: datetime) -
     story = Story(delivery, policy, now)
     match event:
         case ev.Accepted():
-            _on_accepted(story)
+            _on_accepted(story, event)
         case ev.Superseded():
             # L9: the earlier message stays as it is; the link is recorded in both.
             story.fact("message.superseded", "L9", by=event.by, nature=event.nature)
@@ -60,6 +64,8 @@ def decide(delivery: Delivery, event: ev.Event, policy: Policy, now: datetime) -
             _on_letter_ordered(story, event)
         case ev.Retried():
             _on_retried(story, event)
+        case ev.Released():
+            _on_released(story, event)
         case ev.LetterStopped():
             on_letter_stopped(story, event)
         case ev.Handled():
@@ -74,6 +80,8 @@ def decide(delivery: Delivery, event: ev.Event, policy: Policy, now: datetime) -
             on_letter_news(story, event)
         case ev.LetterRefused() | ev.LetterUnavailable() | ev.LetterUnknown():
             on_letter_trouble(story, event)
+        case ev.LetterHeld():
+            on_letter_held(story, event)
         case ev.BurstSuspected() | ev.BurstDecided():
             on_burst(story, event)
         case ev.NoticeSent() | ev.NoticeBounced() | ev.NoticeUnavailable() | ev.NoticeUnknown():
@@ -102,9 +110,9 @@ def decide(delivery: Delivery, event: ev.Event, policy: Policy, now: datetime) -
     return story.decision()
 
 
-def _on_accepted(story: Story) -> None:
+def _on_accepted(story: Story, event: ev.Accepted) -> None:
     """Record what the addressee wants, and choose the channels; ask the profile service first where that is to say."""
-    if story.delivery.profile or story.delivery.placements or story.delivery.letters or story.delivery.cancelled:
+    if story.delivery != Delivery(story.brief):
         story.recorded("Accepted")
         return
     brief = story.brief
@@ -119,7 +127,15 @@ def _on_accepted(story: Story) -> None:
         opted_out_at=iso(brief.opted_out_at),
         email_from_profile=True if brief.email_from_profile else None,
     )
-    if brief.asks_profile:
+    if event.held is None:
+        _begin(story)
+        return
+    story.delivery = replace(story.delivery, held=event.held)
+    story.attend(VOLUME_PART, HELD_BECAUSE[event.held])
+
+
+def _begin(story: Story) -> None:
+    if story.brief.asks_profile:
         ask_profile(story)
     else:
         choose_channels(story)
@@ -132,6 +148,7 @@ def _on_cancelled(story: Story, event: ev.Cancelled) -> None:
         return
     story.fact("message.cancelled", "L9", by=event.by, sealed=typed(reason=event.reason))
     drop_profile(story)
+    drop_hold(story)
     for placement in story.delivery.placements:
         story.put(replace(placement, state=P.CANCELLED))
         story.close(placement_part(placement.channel))
@@ -148,6 +165,7 @@ def _on_letter_ordered(story: Story, event: ev.LetterOrdered) -> None:
         return
     story.staff("L6", "L9", act="letter", by=event.by, reason=event.reason)
     drop_profile(story)
+    drop_hold(story)
     order_letter(story, LetterKind.MESSAGE, LetterReason.ORDERED, about=None)
 
 
@@ -189,6 +207,7 @@ def _on_retried(story: Story, event: ev.Retried) -> None:
     """Try again every part that waited for a person, who repaired the cause; the act is recorded."""
     story.staff("L6", "L9", act="retry", by=event.by, reason=event.reason)
     retry_profile(story)
+    _let_go(story)
     for placement in story.delivery.placements:
         part = placement_part(placement.channel)
         if placement.state is P.HELD or (placement.state in (P.UNKNOWN, P.PENDING) and story.attended(part)):
@@ -208,6 +227,25 @@ def _on_retried(story: Story, event: ev.Retried) -> None:
         elif letter.state in (L.REFUSED, L.RETURNED) and story.attended(letter_part(index)):
             story.settle(letter_part(index))
             order_again(story, letter)
+
+
+def _on_released(story: Story, event: ev.Released) -> None:
+    if story.delivery.held_by is None:
+        story.recorded("Released")
+        return
+    story.staff("L6", act="release", by=event.by, reason=event.reason)
+    _let_go(story)
+
+
+def _let_go(story: Story) -> None:
+    """Begin with a message that was held, and hand over letters that were."""
+    if story.delivery.held is not None:
+        drop_hold(story)
+        _begin(story)
+    for index in letters_held(story.delivery):
+        story.settle(letter_part(index))
+        story.put_letter(index, replace(story.delivery.letters[index], state=L.PLANNED, let_go=True))
+        plan_for_batch(story, index)
 
 
 def _index(text: str) -> int:

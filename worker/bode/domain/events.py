@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from bode.domain.bounces import Reason, Verdict
+from bode.domain.volume import VolumeRule
 
 
 class TimeSource(StrEnum):
@@ -73,7 +74,9 @@ class Bounce:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Intake stored the message (202)."""
+    """Intake stored the message (202). `held`: nothing of it is begun before a person decides."""
+
+    held: VolumeRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +362,13 @@ class LetterUnknown:
     call: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LetterHeld:
+    """Not handed over: the organisation had more letters today than its budget."""
+
+    letter: int
+
+
 # ---- time, people, other messages ---------------------------------------------------------------------------------
 
 
@@ -398,6 +408,14 @@ class Cancelled:
 @dataclass(frozen=True, slots=True)
 class Retried:
     """A person repaired what was wrong and has a held part tried again."""
+
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A person lets go what is held of it because too much came at once, and nothing else that waits."""
 
     by: str
     reason: str
@@ -487,11 +505,13 @@ Event = (
     | LetterRefused
     | LetterUnavailable
     | LetterUnknown
+    | LetterHeld
     | ClockStruck
     | LeaseExpired
     | Superseded
     | Cancelled
     | Retried
+    | Released
     | LetterOrdered
     | LetterStopped
     | Handled

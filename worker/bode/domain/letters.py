@@ -211,6 +211,20 @@ def on_letter_trouble(story: Story, event: ev.LetterRefused | ev.LetterUnavailab
             story.recorded(type(event).__name__, letter=event.letter, state=letter.state)
 
 
+def on_letter_held(story: Story, event: ev.LetterHeld) -> None:
+    """Hold a letter that was not tried yet, in sight: a person lets it go, or stops it."""
+    letter = story.letter(event.letter)
+    if letter is None or letter.state is not L.PLANNED or letter.attempts:
+        story.recorded("LetterHeld", letter=event.letter)
+        if letter is not None and letter.state in (L.PLANNED, L.UNKNOWN):
+            plan_letter(story, event.letter, story.now, letter.call)  # The print service may have it: it goes on.
+        return
+    part = letter_part(event.letter)
+    story.put_letter(event.letter, replace(letter, state=L.BLOCKED))
+    story.close(part)
+    story.attend(part, AttentionReason.MANY_LETTERS)
+
+
 def _try_again(story: Story, index: int, letter: Letter) -> None:
     """Plan the next attempt; after so long a person is asked as well (L6)."""
     attempts, first = letter.attempts + 1, letter.first_tried_at or story.now

@@ -14,6 +14,7 @@ from uuid import UUID, uuid5
 
 from bode.domain.events import TimeSource
 from bode.domain.message import AddresseeKind, Confidentiality, Consent, ConsentBasis, Nature, Term
+from bode.domain.volume import VolumeRule
 
 
 class ProfileState(StrEnum):
@@ -119,7 +120,7 @@ class LetterState(StrEnum):
     REFUSED = "refused"
     """The print service will not print it. A person moves it on."""
     BLOCKED = "blocked"
-    """There is no postal address. A person moves it on."""
+    """There is no postal address, or too many letters went in a day. A person moves it on."""
     CANCELLED = "cancelled"
     """Called back before it was handed over. Final."""
     HANDLED = "handled"
@@ -144,6 +145,18 @@ class AttentionReason(StrEnum):
     PROFILE_UNANSWERED = "profile_unanswered"
     PROFILE_DEFECT = "profile_defect"
     PROFILE_UNRECOGNISED = "profile_unrecognised"
+    MANY_MESSAGES = "many_messages"
+    SUDDENLY_MANY = "suddenly_many"
+    MANY_TO_ONE = "many_to_one"
+    MANY_LETTERS = "many_letters"
+
+
+HELD_BECAUSE: Mapping[VolumeRule, AttentionReason] = {
+    VolumeRule.MESSAGES: AttentionReason.MANY_MESSAGES,
+    VolumeRule.SUDDEN: AttentionReason.SUDDENLY_MANY,
+    VolumeRule.ADDRESSEE: AttentionReason.MANY_TO_ONE,
+    VolumeRule.LETTERS: AttentionReason.MANY_LETTERS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +273,8 @@ class Letter:
     call: str | None = None
     submitted_at: datetime | None = None
     posted_at: datetime | None = None
+    let_go: bool = False
+    """A person let it go: no budget holds it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,6 +389,8 @@ class Delivery:
     """None: nothing is to come from the profile service."""
     by_hand: bool = False
     """A person ended a part of it: stopped a letter, or dealt with what waited."""
+    held: VolumeRule | None = None
+    """Nothing is begun before a person decides: too much came at once."""
 
     def placement(self, channel: str) -> Placement | None:
         """Give the placement in this channel, if there is one."""
@@ -392,7 +409,8 @@ class Delivery:
     def open(self) -> bool:
         """Whether a part is still to be moved on by the worker, a box or the print service."""
         return (
-            (self.profile is not None and self.profile.state in _OPEN_PROFILE)
+            self.held is not None
+            or (self.profile is not None and self.profile.state in _OPEN_PROFILE)
             or any(placement.state in OPEN_PLACEMENTS for placement in self.placements)
             or any(placement.notice and placement.notice.state in _OPEN_NOTICES for placement in self.placements)
             or any(letter.state in _OPEN_LETTERS for letter in self.letters)
@@ -427,6 +445,13 @@ class Delivery:
         if not live:
             return Outcome.BY_HAND if self.by_hand and not self.open else Outcome.NONE
         return Outcome.PAPER if live[-1].part.startswith("letter/") else Outcome.EMAIL
+
+    @property
+    def held_by(self) -> VolumeRule | None:
+        """The rule for which it, or a letter of it, waits for a person."""
+        if self.held is None and any(item.reason is AttentionReason.MANY_LETTERS for item in self.attention):
+            return VolumeRule.LETTERS
+        return self.held
 
     @property
     def notice_deadline(self) -> datetime | None:
@@ -490,6 +515,8 @@ _NOTICE_OUTCOMES: Mapping[NoticeState, Outcome] = {
 }
 
 
+VOLUME_PART = "volume"
+"""The part of a delivery that is held because too much came at once: all of it."""
 PROFILE_PART = "profile"
 """The part of a delivery that asks the profile service."""
 

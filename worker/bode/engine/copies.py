@@ -16,10 +16,12 @@ from bode.domain.decision import Detail, Fact, staff_action, typed
 from bode.domain.parts import DeliveryState
 from bode.domain.policy import Policy
 from bode.domain.retention import may_be_erased_from
+from bode.engine.documents import remove
 from bode.evidence.extract import Closed, Draft, Open, build
 from bode.evidence.statement import ISSUED
 from bode.store import evidence_log, retention, tables
 from bode.store.database import Database
+from bode.store.documents import Documents, NoDocuments
 from bode.store.events import StoredEvent, details_of, of_message
 from bode.store.record import Ledger, lock, write
 from bode.store.vault import Vault
@@ -88,8 +90,18 @@ MakePdf = Callable[[Sequence[StoredEvent], int], bytes]
 class Copies:
     """Gives out extracts of one database, and erases what is personal in it."""
 
-    def __init__(self, database: Database, vault: Vault, policy: Policy, clock: Clock, origin: str) -> None:
-        """Take the parts; `origin` is the name of the log."""
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        policy: Policy,
+        clock: Clock,
+        origin: str,
+        *,
+        documents: Documents | None = None,
+    ) -> None:
+        """Take the parts; `origin` is the name of the log, `documents` the store of documents where there is one."""
+        self._documents = documents or NoDocuments()
         self._database = database
         self._vault = vault
         self._policy = policy
@@ -189,7 +201,9 @@ class Copies:
             # The reason is for whoever asks before the erasure ends: it goes with the rest, its commitment stays.
             ledger.key = None
             await self._write(connection, message_id, ledger, now)
+            objects = await retention.objects_of(connection, [message_id])
             await retention.erase(connection, [message_id], now)
+        await remove(self._documents, objects)
 
     async def hold(self, message_id: UUID, *, by: str, reason: str, on: bool) -> bool:
         """Hold a message's data for a case at law, or release it; false where it was so already."""

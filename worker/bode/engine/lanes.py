@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -22,14 +22,18 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from bode.domain import events as ev
 from bode.domain.decision import Action, Alarm, AlarmKind
+from bode.domain.parts import Delivery, PlacementState
+from bode.domain.volume import VolumeRule
 from bode.engine.calls import Calls, Outcome, Work
 from bode.engine.guard import SenderSideGuard
 from bode.engine.hold import Hold
 from bode.engine.journal import ChunkJournal, LeftBehind
 from bode.engine.lane_rules import RulesInForce
+from bode.engine.letter_budget import hold_above, limits_any
 from bode.engine.mail_health import Address
 from bode.engine.parts import Parts
 from bode.failpoints import Point, failpoint
+from bode.intake.volume import tell
 from bode.store import lanes as lane_store
 from bode.store import mail_health, messages, steps
 from bode.store.database import DATABASE_AWAY
@@ -183,6 +187,9 @@ class Lanes:
         started = time.perf_counter()
         try:
             work, gone = await self._patiently(lambda: self._load(leased))
+            if lane == self._parts.policy.print_lane and limits_any(work, self._parts.limits_of):
+                work, held = await self._patiently(lambda: self._within_budget(work))
+                gone += held
         except OtherKeyError:
             await self._stop_for_other_key(lane, leased)
             return 0
@@ -262,10 +269,15 @@ class Lanes:
         """Open what the calls need; a message whose content was erased cannot be sent, and its step ends."""
         ids = [item.message_id for item in leased]
         with_documents = any(item.action in (Action.PLACE, Action.PRINT) for item in leased)
+        to_fetch: list[messages.ToFetch] = []
         async with self._parts.database.read() as connection:
             await self._parts.return_path.refresh(connection)
             deliveries = await read_deliveries(connection, ids)
-            contents = await messages.load(connection, ids, self._parts.vault, with_documents=with_documents)
+            contents = await messages.load(
+                connection, ids, self._parts.vault, with_documents=with_documents, to_fetch=to_fetch
+            )
+        away = await messages.fetch(contents, to_fetch, self._parts.elsewhere.documents, self._parts.vault)
+        later = _not_now(leased, deliveries, away)
         work: list[Work] = []
         gone: list[tuple[Leased, ev.Event]] = []
         for item in leased:
@@ -273,9 +285,19 @@ class Lanes:
             if delivery is None or message is None or message.sender not in self._parts.organisations:
                 log.error("step.cannot_be_made", message=str(item.message_id), part=item.part)
                 gone.append((item, _cannot(item)))
+            elif item.id in later:
+                gone.append((item, _away(item)))
             else:
                 work.append(Work(item, delivery, message))
         return work, gone
+
+    async def _within_budget(self, work: list[Work]) -> tuple[list[Work], list[tuple[Leased, ev.Event]]]:
+        """Give the letters that may go, and those that are held because too many went today."""
+        async with self._parts.database.write() as connection:
+            held, began = await hold_above(connection, work, self._parts.limits_of, self._parts.clock.now())
+        for organisation, count in began:
+            tell(organisation, VolumeRule.LETTERS, count)
+        return [item for item in work if item.leased not in held], list(held.items())
 
     async def _patiently(self, work: Callable[[], Awaitable[_T]]) -> _T:
         """Do something with the database; while that is away, again and again for a part of the lease.
@@ -517,6 +539,25 @@ def _not_known(item: Leased, now: datetime) -> ev.Event:
             return ev.LetterUnknown(int(name), code, call)
         case _:
             return ev.NoticeUnknown(name, code)
+
+
+def _not_now(leased: Sequence[Leased], deliveries: Mapping[UUID, Delivery], away: Collection[UUID]) -> set[int]:
+    """Give the steps that hand over what is away for now; with one of a call that is repeated all of it waits."""
+    waits = [item for item in leased if item.message_id in away and item.action in (Action.PLACE, Action.PRINT)]
+    calls: set[UUID] = set()
+    for item in waits:
+        placement = deliveries[item.message_id].placement(item.part.partition("/")[2])
+        if placement is not None and placement.state is PlacementState.UNKNOWN and item.call is not None:
+            calls.add(item.call)
+    return {item.id for item in leased if item in waits or (item.call is not None and item.call in calls)}
+
+
+def _away(item: Leased) -> ev.Event:
+    """Give the event of a step whose documents are away for now: nothing was handed over, and it is tried again."""
+    kind, _, name = item.part.partition("/")
+    if kind == "letter":
+        return ev.LetterUnavailable(int(name), "documents_away")
+    return ev.PlacementUnavailable(name, "documents_away")
 
 
 def _cannot(item: Leased) -> ev.Event:

@@ -13,11 +13,13 @@ from bode.compose.paper import Paper
 from bode.domain.bounces import RuleBook
 from bode.domain.lane_rules import LaneRules
 from bode.domain.policy import Policy
+from bode.domain.volume import VolumeLimits
 from bode.engine.journal import Journal
 from bode.engine.mail_health import MailHealth
 from bode.engine.profile_guard import ProfileLimits
 from bode.engine.return_path import ReturnPath
 from bode.store.database import Database
+from bode.store.documents import Elsewhere
 from bode.store.vault import Vault
 from bode.tracing import Trace
 from bode_adapters.contract import Box, Notifier, PrintService, ProfileService
@@ -66,6 +68,10 @@ class Parts:
     """How often the leases of a chunk in hand are renewed."""
     journal: Journal | None = None
     """Kept around calls, where there is a folder for it: a worker that dies then leaves less in doubt."""
+    limits_of: Mapping[str, VolumeLimits] = field(default_factory=dict[str, VolumeLimits])
+    """How much organisations may send before a person looks; others as much as they like."""
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
+    """Where large documents are kept; unless said, in the database."""
     trace: Trace | None = None
     """Takes traces, where they are asked for."""
     new_id: Callable[[], UUID] = uuid4

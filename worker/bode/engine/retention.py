@@ -17,8 +17,10 @@ from bode.clock import Clock
 from bode.domain.decision import Fact
 from bode.domain.policy import Policy
 from bode.domain.retention import PURGES, Kind, Terms
+from bode.engine.documents import remove
 from bode.store import retention
 from bode.store.database import Database
+from bode.store.documents import Documents, NoDocuments
 from bode.store.record import lock, write
 from bode.store.vault import Vault
 
@@ -46,14 +48,16 @@ class Retention:
         *,
         terms: Terms,
         own: Mapping[str, Terms],
+        documents: Documents | None = None,
     ) -> None:
-        """Take the terms, and those of organisations that have their own, by OIN."""
+        """Take the terms, those of organisations that have their own, by OIN, and the store of documents if any."""
         self._database = database
         self._vault = vault
         self._policy = policy
         self._clock = clock
         self._terms = terms
         self._own = dict(own)
+        self._documents = documents or NoDocuments()
 
     async def run(self, every_seconds: float) -> None:
         """Purge until cancelled. Trouble is logged, and the next round tries again."""
@@ -131,7 +135,9 @@ class Retention:
             keys = {one: ledger.key for one, ledger in ledgers.items()}
             for ledger in ledgers.values():
                 ledger.facts.append(Fact(EVENTS[kind], ("L13",), at=now, detail={"by": "bode", "term": "over"}))
+            objects = await retention.objects_of(connection, list(ledgers))
             if ledgers:
                 await write(connection, ledgers, policy=self._policy, vault=self._vault, now=now)
                 await retention.purge(connection, kind, keys, self._vault, now)
-            return len(ledgers)
+        await remove(self._documents, objects)
+        return len(ledgers)

@@ -24,14 +24,16 @@ from bode.domain.decision import Detail, Fact
 from bode.domain.message import Message
 from bode.domain.parts import Brief, Delivery, DeliveryState
 from bode.domain.policy import Policy
+from bode.domain.volume import VolumeLimits, VolumeRule
 from bode.failpoints import Point, failpoint
 from bode.intake import body as request
-from bode.intake import documents
+from bode.intake import documents, volume
 from bode.intake.documents import DocumentLimits
 from bode.intake.faults import Conflict, Fault, Refused
 from bode.intake.fetching import Fetcher
 from bode.store import events, mail_health, messages
 from bode.store.database import Database
+from bode.store.documents import Elsewhere
 from bode.store.mail_health import Failing
 from bode.store.record import Ledger, Ring, lock, write
 from bode.store.vault import MessageKey, Vault
@@ -153,8 +155,13 @@ class Intake:
         fetcher: Fetcher | None = None,
         new_id: Callable[[], UUID] = uuid4,
         trace: Trace | None = None,
+        limits_of: Mapping[str, VolumeLimits] | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
-        """Take the parts; `ring` is told the lanes that have work after the commit, `new_id` makes ids."""
+        """Take the parts; `ring` is told the lanes that have work after the commit, `new_id` makes ids.
+
+        `limits_of` tells how much organisations may send before a person looks, `elsewhere` where large documents go.
+        """
         self._trace = trace
         self._database = database
         self._vault = vault
@@ -165,6 +172,8 @@ class Intake:
         self._new_id = new_id
         self._limits = limits or DocumentLimits()
         self._fetcher = fetcher or Fetcher([])
+        self._limits_of = limits_of or {}
+        self._elsewhere = elsewhere or Elsewhere()
         documents.bound_reader()
 
     async def accept(
@@ -210,7 +219,7 @@ class Intake:
         judged = await self._judge(asked, caller, now)
         ready = [item for item in judged if isinstance(item, _Ready)]
         try:
-            stored = iter(await self._store(ready, now))
+            stored = iter(await self._store(ready, caller, now))
         except IntegrityError:
             # A reference came in beside us: one by one, so that only that row has another answer.
             return [await self._alone(item, caller) for item in asked]
@@ -230,7 +239,7 @@ class Intake:
         if isinstance(judged, Accepted):
             return judged
         try:
-            (accepted,) = await self._store([judged], now)
+            (accepted,) = await self._store([judged], caller, now)
         except IntegrityError:
             # The same reference came in beside us: answer as for a repeat.
             message = judged.message
@@ -305,19 +314,21 @@ class Intake:
             raise Refused(faults)
         return _Ready(request.to_message(body, self._new_id()), body_hash, concerned)
 
-    async def _store(self, ready: Sequence[_Ready], now: datetime) -> list[Accepted]:
+    async def _store(self, ready: Sequence[_Ready], caller: Caller, now: datetime) -> list[Accepted]:
         """Store messages in one transaction, or none of them."""
         if not ready:
             return []
         began = time.time_ns()
         failing = await self._failing([item.message for item in ready])
+        weighed = await self._weigh([item.message for item in ready], now)
         ledgers: dict[UUID, Ledger] = {}
         new: list[messages.NewMessage] = []
         for item in ready:
             message, key = item.message, self._vault.new_key(item.message.id)
-            ledgers[message.id] = self._ledger(item, key, failing.get(message.id), now)
+            ledgers[message.id] = self._ledger(item, key, failing.get(message.id), weighed.held.get(message.id), now)
             concerns = item.concerned.id if item.concerned else None
-            new.append(messages.NewMessage(message, item.body_hash, key, concerns, now))
+            objects = await messages.put_large(message, key, self._vault, self._elsewhere)
+            new.append(messages.NewMessage(message, item.body_hash, key, concerns, now, caller.name, objects))
         async with self._database.write() as connection:
             if concerned := {item.concerned.id for item in ready if item.concerned is not None}:
                 earlier = await lock(connection, sorted(concerned), self._vault)
@@ -327,10 +338,13 @@ class Intake:
                 ledgers |= earlier
             await messages.insert(connection, new, self._vault)
             written = await write(connection, ledgers, policy=self._policy, vault=self._vault, now=now)
+            began_to_hold = await volume.write(connection, weighed, now)
             await failpoint(Point.INTAKE_BEFORE_COMMIT)
         await failpoint(Point.INTAKE_AFTER_COMMIT)
         for message in (item.message for item in ready):
             log.info("intake.accepted", message=str(message.id), organisation=message.sender, nature=message.nature)
+        for organisation, rule in began_to_hold:
+            volume.tell(organisation, rule, weighed.opens[organisation, rule])
         if self._trace is not None:
             ended = time.time_ns()
             self._trace(
@@ -339,7 +353,9 @@ class Intake:
         await self._ring(written.lanes)
         return [Accepted(item.message.id, item.message.sender, item.message.reference, now) for item in ready]
 
-    def _ledger(self, ready: _Ready, key: MessageKey, failing: Failing | None, now: datetime) -> Ledger:
+    def _ledger(
+        self, ready: _Ready, key: MessageKey, failing: Failing | None, held: VolumeRule | None, now: datetime
+    ) -> Ledger:
         message = ready.message
         ledger = Ledger(Delivery(brief_of(message, now, failing)), message.sender, is_new=True, key=key)
         ledger.facts.append(
@@ -355,8 +371,14 @@ class Intake:
                 },
             )
         )
-        ledger.apply(ev.Accepted(), self._policy, now)
+        ledger.apply(ev.Accepted(held), self._policy, now)
         return ledger
+
+    async def _weigh(self, asked: Sequence[Message], now: datetime) -> volume.Weighed:
+        if not any(message.sender in self._limits_of for message in asked):
+            return volume.Weighed()
+        async with self._database.read() as connection:
+            return await volume.weigh(connection, asked, self._limits_of, self._vault, now)
 
     async def _failing(self, asked: Sequence[Message]) -> dict[UUID, Failing]:
         """Give the addresses known to fail for their sender; one given anew since is trusted again."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -16,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.domain.message import Message
 from bode.store import bulk, tables
+from bode.store.documents import Documents, DocumentsAwayError, Elsewhere, new_name
 from bode.store.vault import MessageKey, OtherKeyError, Vault, VaultError
 
 log = structlog.get_logger()
@@ -33,6 +35,10 @@ class NewMessage:
     key: MessageKey
     concerns: UUID | None
     accepted_at: datetime
+    application: str | None = None
+    """Which handed it in."""
+    objects: Mapping[int, str] = field(default_factory=dict[int, str])
+    """What documents are called that stand in the store of documents already, by number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,7 @@ async def insert(connection: AsyncConnection, new: Sequence[NewMessage], vault: 
                 "addressee_hash": vault.lookup_hash(item.message.addressee.kind, item.message.addressee.number),
                 "lookup_generation": vault.lookup_generation,
                 "email_hash": vault.email_hash(item.message.notice.email) if item.message.notice.email else None,
+                "application": item.application[:64] if item.application is not None else None,
                 "accepted_at": item.accepted_at,
                 "publish_at": item.message.publish_at,
             }
@@ -90,7 +97,10 @@ async def insert(connection: AsyncConnection, new: Sequence[NewMessage], vault: 
         {
             "message_id": item.message.id,
             "number": number,
-            "sealed": vault.seal(item.key, item.message.id, f"document {number}", document.content),
+            "sealed": b""
+            if number in item.objects
+            else vault.seal(item.key, item.message.id, f"document {number}", document.content),
+            "object": item.objects.get(number),
         }
         for item in new
         for number, document in enumerate(item.message.documents)
@@ -105,10 +115,76 @@ def _without_bytes(message: Message) -> Message:
     return replace(message, documents=tuple(replace(document, content=b"") for document in message.documents))
 
 
+async def put_large(message: Message, key: MessageKey, vault: Vault, elsewhere: Elsewhere) -> dict[int, str]:
+    """Seal large documents and put them in their store, before anything names them; gives their names by number."""
+    objects: dict[int, str] = {}
+    for number, document in enumerate(message.documents):
+        if len(document.content) > elsewhere.above_bytes:
+            sealed = await asyncio.to_thread(vault.seal, key, message.id, f"document {number}", document.content)
+            objects[number] = new_name()
+            await elsewhere.documents.put(objects[number], sealed)
+    return objects
+
+
+@dataclass(frozen=True, slots=True)
+class ToFetch:
+    """A document of an opened message that stands in the store of documents."""
+
+    message_id: UUID
+    number: int
+    name: str
+    key: MessageKey = field(repr=False)
+
+
+async def fetch(
+    messages: dict[UUID, Message], to_fetch: Sequence[ToFetch], documents: Documents, vault: Vault
+) -> set[UUID]:
+    """Put documents in their messages, with no transaction open. Gives the messages whose documents are away for now.
+
+    A message of which one is gone, or was changed, is taken out: without it, it is another message.
+    """
+    away: set[UUID] = set()
+    for item in to_fetch:
+        if item.message_id in away or item.message_id not in messages:
+            continue
+        try:
+            clear = await _fetched(item, documents, vault)
+        except DocumentsAwayError as error:
+            away.add(item.message_id)
+            log.error("document.away", message=str(item.message_id), number=item.number, error=str(error))
+        except VaultError:
+            log.error("content.cannot_be_opened", message=str(item.message_id), purpose=f"document {item.number}")
+            del messages[item.message_id]
+        else:
+            message = messages[item.message_id]
+            whole = [
+                replace(document, content=clear) if number == item.number else document
+                for number, document in enumerate(message.documents)
+            ]
+            messages[item.message_id] = replace(message, documents=tuple(whole))
+    return away
+
+
+async def _fetched(item: ToFetch, documents: Documents, vault: Vault) -> bytes:
+    """Fetch and open one. Raises `VaultError` where it is gone, or was changed."""
+    purpose = f"document {item.number}"
+    sealed = await documents.get(item.name)
+    if sealed is None:
+        raise VaultError(item.message_id, purpose)
+    return await asyncio.to_thread(vault.open, item.key, item.message_id, purpose, sealed)
+
+
 async def load(
-    connection: AsyncConnection, message_ids: Sequence[UUID], vault: Vault, *, with_documents: bool
+    connection: AsyncConnection,
+    message_ids: Sequence[UUID],
+    vault: Vault,
+    *,
+    with_documents: bool,
+    to_fetch: list[ToFetch] | None = None,
 ) -> dict[UUID, Message]:
     """Open messages; ones whose content was purged, or whose stored bytes were changed, are left out.
+
+    `to_fetch` is told of documents that stand elsewhere, for `fetch`; without it their messages are left out.
 
     Raises `OtherKeyError` where one was sealed under a key that this vault does not have: nothing is wrong with it.
     """
@@ -147,7 +223,7 @@ async def load(
             messages[message_id] = replace(message, notice=replace(message.notice, email=email))
     having: list[UUID] = [item.id for item in messages.values() if with_documents and item.documents]
     if having:
-        found = await _open_documents(connection, having, keys, vault)
+        found = await _open_documents(connection, having, keys, vault, to_fetch)
         for message_id in having:
             message, contents = messages[message_id], found.get(message_id, {})
             if contents.keys() != set(range(len(message.documents))):
@@ -187,17 +263,26 @@ def _found_addresses(
 
 
 async def _open_documents(
-    connection: AsyncConnection, message_ids: Sequence[UUID], keys: dict[UUID, MessageKey], vault: Vault
+    connection: AsyncConnection,
+    message_ids: Sequence[UUID],
+    keys: dict[UUID, MessageKey],
+    vault: Vault,
+    to_fetch: list[ToFetch] | None,
 ) -> dict[UUID, dict[int, bytes]]:
     """Open the documents of messages, by number; ones whose stored bytes were changed are left out."""
     table = tables.document.c
     rows = await connection.execute(
-        sa.select(table.message_id, table.number, table.sealed).where(
+        sa.select(table.message_id, table.number, table.sealed, table.object).where(
             bulk.among(connection, table.message_id, message_ids)
         )
     )
     opened: dict[UUID, dict[int, bytes]] = {}
-    for message_id, number, sealed in rows:
+    for message_id, number, sealed, name in rows:
+        if name is not None:
+            if to_fetch is not None:
+                to_fetch.append(ToFetch(message_id, number, name, keys[message_id]))
+                opened.setdefault(message_id, {})[number] = b""
+            continue
         try:
             clear = vault.open(keys[message_id], message_id, f"document {number}", sealed)
         except VaultError as error:

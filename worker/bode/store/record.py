@@ -267,6 +267,7 @@ def _delivery_row(
         "bounce": str(delivery.came_back) if delivery.came_back is not None else None,
         "letter": str(letter.state) if letter is not None else None,
         "letter_at": letter.requested_at if letter is not None else None,
+        "held": str(delivery.held_by) if delivery.held_by is not None else None,
     }
     if ledger.is_new:
         row |= {"organisation": ledger.organisation, "accepted_at": delivery.brief.accepted_at}

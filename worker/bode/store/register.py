@@ -32,7 +32,7 @@ REGISTER: dict[str, tuple[Holds, ...]] = {
         Holds("email_hash", "keyed hash of the e-mail address", Kind.PERSONAL),
         Holds("case_reference", "number of the case at the sender: leads to a person in its systems", Kind.EVIDENCE),
         Holds("reference body_hash", "the sender's name for the message, hash of the request"),
-        Holds("id organisation nature concerns lookup_generation accepted_at publish_at", _NOTHING),
+        Holds("id organisation nature concerns lookup_generation application accepted_at publish_at", _NOTHING),
     ),
     "content": (
         Holds("sealed", f"subject, text; then who it was for, until that goes, too; {_SEALED}", Kind.CONTENT),
@@ -47,7 +47,10 @@ REGISTER: dict[str, tuple[Holds, ...]] = {
         Holds("email_hash", "keyed hash of it", Kind.PERSONAL),
         Holds("message_id found_at", _NOTHING),
     ),
-    "document": (Holds("sealed", f"attachments, {_SEALED}", Kind.CONTENT), Holds("message_id number", _NOTHING)),
+    "document": (
+        Holds("sealed", f"attachments, {_SEALED}; large ones in the store of documents, the same", Kind.CONTENT),
+        Holds("message_id number object", _NOTHING),
+    ),
     "letter": (
         Holds("sealed", f"letters as printed, {_SEALED}", Kind.CONTENT),
         Holds("message_id number sha256 pages template created_at", _NOTHING),
@@ -57,7 +60,7 @@ REGISTER: dict[str, tuple[Holds, ...]] = {
     "delivery": (
         Holds("document", "states and times of placements, notices and letters; no name, number or address"),
         Holds("message_id organisation state outcome notice_deadline_at sent_at event_seq event_hash", _NOTHING),
-        Holds("updated_at done_at stage accepted_at box bounce letter letter_at", _NOTHING),
+        Holds("updated_at done_at stage accepted_at box bounce letter letter_at held", _NOTHING),
     ),
     "step": (
         Holds("id message_id part action lane state due_at deadline_at wake_at call called_at fence owner", _NOTHING),
@@ -137,6 +140,8 @@ REGISTER: dict[str, tuple[Holds, ...]] = {
         Holds("decided_by reason", "who of the staff decided, and why; stays with the decision"),
         Holds("id kind name opened_at decided_at decision", _NOTHING),
     ),
+    "volume_count": (Holds("organisation day slot messages letters", _NOTHING, Kind.RECEIVED),),
+    "volume_hold": (Holds("id organisation rule opened_at decided_at day counted", _NOTHING),),
     "status_change": (
         Holds("id position message_id organisation kind state outcome reasons sent_at at", f"{_NOTHING}; 90 days"),
     ),

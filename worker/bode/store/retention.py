@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
@@ -14,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bode.domain.message import Message
 from bode.domain.retention import PURGES, Kind, Stage
+from bode.domain.terms import legal_day
+from bode.domain.volume import DAYS
 from bode.store import tables
 from bode.store.vault import MessageKey, Vault, VaultError
 
@@ -82,6 +84,15 @@ async def still_due(connection: AsyncConnection, kind: Kind, ids: Sequence[UUID]
     """Give which of these are due now that they are locked: one may have been held or moved on meanwhile."""
     query = sa.select(_delivery.message_id).where(_delivery.message_id.in_(ids), _due(kind, None, (), before))
     return set((await connection.execute(query)).scalars())
+
+
+async def objects_of(connection: AsyncConnection, ids: Collection[UUID]) -> list[str]:
+    """Give what documents of these messages are called in the store of documents, to be removed after the commit."""
+    column = tables.document.c
+    found = await connection.execute(
+        sa.select(column.object).where(column.message_id.in_(set(ids)), column.object.is_not(None))
+    )
+    return list(found.scalars())
 
 
 async def load_persons(connection: AsyncConnection, ids: Sequence[UUID], vault: Vault) -> dict[UUID, Message]:
@@ -193,6 +204,8 @@ def _received(before: datetime) -> list[tuple[sa.Table, sa.ColumnElement[bool]]]
         (tables.inbound, (_inbound.received_at <= before) & (_inbound.state != "new")),
         (tables.hard_bounce, tables.hard_bounce.c.bounced_at <= before),
         (tables.mail_count, tables.mail_count.c.hour <= before),
+        # What is usual is told by the days before.
+        (tables.volume_count, tables.volume_count.c.day < legal_day(before) - timedelta(days=DAYS)),
     ]
 
 

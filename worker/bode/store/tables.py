@@ -68,6 +68,7 @@ message = sa.Table(
     _column("addressee_hash", sa.LargeBinary(32), index=True),
     _column("lookup_generation", sa.SmallInteger, server_default="1"),  # of the secret that the hash was made with
     _column("email_hash", sa.LargeBinary(32), nullable=True),
+    _column("application", sa.String(64), nullable=True),  # which handed it in; none: from before this column
     _column("accepted_at", UtcDateTime),
     _column("publish_at", UtcDateTime, nullable=True),
     sa.UniqueConstraint("organisation", "reference"),
@@ -129,7 +130,15 @@ document = sa.Table(
     metadata,
     _column("message_id", sa.Uuid, primary_key=True),
     _column("number", sa.SmallInteger, primary_key=True),
-    _column("sealed", sa.LargeBinary),
+    _column("sealed", sa.LargeBinary),  # empty where `object` says what it is called in the store of documents
+    _column("object", sa.String(32), nullable=True),
+    sa.Index(
+        "ix_document_object",
+        "object",
+        unique=True,
+        postgresql_where=sa.text("object IS NOT NULL"),
+        sqlite_where=sa.text("object IS NOT NULL"),
+    ),
 )
 
 letter = sa.Table(
@@ -190,6 +199,7 @@ delivery = sa.Table(
     _column("bounce", sa.String(8), nullable=True),
     _column("letter", sa.String(12), nullable=True),
     _column("letter_at", UtcDateTime, nullable=True),
+    _column("held", sa.String(12), nullable=True),  # the rule for which it waits: see `bode.domain.volume`
     sa.Index(
         "ix_delivery_open",
         "organisation",
@@ -213,6 +223,7 @@ for _name, _columns in {
     "bounce": (delivery.c.bounce, delivery.c.accepted_at),
     "letter": (delivery.c.letter, delivery.c.accepted_at),
     "letter_at": (delivery.c.letter_at,),
+    "held": (delivery.c.held, delivery.c.message_id),
 }.items():
     sa.Index(
         f"ix_delivery_{_name}",
@@ -556,6 +567,43 @@ burst = sa.Table(
         postgresql_where=sa.text("decided_at IS NULL"),
         sqlite_where=sa.text("decided_at IS NULL"),
     ),
+    sqlite_autoincrement=True,
+)
+
+# ---- how much organisations send: see `bode.store.volume` ------------------------------------------------------------
+
+volume_count = sa.Table(
+    "volume_count",
+    metadata,
+    _column("organisation", sa.String(20), primary_key=True),
+    _column("day", sa.Date, primary_key=True),
+    # Several rows count together, so that intake does not wait for itself at one.
+    _column("slot", sa.SmallInteger, primary_key=True, autoincrement=False),
+    _column("messages", sa.Integer),
+    _column("letters", sa.Integer),
+)
+
+volume_hold = sa.Table(
+    "volume_hold",
+    metadata,
+    sa.Column("id", _big_id, primary_key=True, autoincrement=True),
+    _column("organisation", sa.String(20)),
+    _column("rule", sa.String(12)),
+    _column("opened_at", UtcDateTime),
+    _column("decided_at", UtcDateTime, nullable=True),
+    # The day in the Netherlands, and how many had come in it when it was decided: counting goes on from there.
+    _column("day", sa.Date, nullable=True),
+    _column("counted", sa.Integer, nullable=True),
+    sa.CheckConstraint("rule IN ('messages', 'sudden', 'addressee', 'letters')", name="rule"),
+    sa.Index(
+        "uq_volume_hold_open",
+        "organisation",
+        "rule",
+        unique=True,
+        postgresql_where=sa.text("decided_at IS NULL"),
+        sqlite_where=sa.text("decided_at IS NULL"),
+    ),
+    sa.Index("ix_volume_hold_day", "organisation", "day"),
     sqlite_autoincrement=True,
 )
 

@@ -899,6 +899,24 @@ async def test_mails_are_brought_in_marked_and_waited_for(store):
     assert server.count("BODY[]") == 0
 
 
+async def test_news_in_one_packet_with_the_consent_to_wait_is_noticed(store, monkeypatch):
+    server, later = ScriptedImap(), bounce()
+
+    async def consent_with_news(reader, writer):
+        if server.inbox:
+            await wait_for_news(reader, writer)
+            return
+        server.add(later)
+        writer.write(b"+ idling\r\n* OK Still here\r\n* 1 EXISTS\r\n")
+        await reader.readline()
+
+    wait_for_news = server._wait_for_news
+    monkeypatch.setattr(server, "_wait_for_news", consent_with_news)
+    async with brought_in_from(server, store, wait_seconds=60):
+        await until(lambda: server.count("IDLE") >= 2)
+    assert store.contents == {stored(later)}
+
+
 async def test_waiting_is_begun_anew_before_the_server_ends_it(store):
     server = ScriptedImap()
     async with brought_in_from(server, store, wait_seconds=0.05):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import select
 import socket
 import ssl
 import time
@@ -205,10 +206,7 @@ class ImapMailbox:
             self._client.uid_expunge([uid])
 
     def wait(self, seconds: float) -> None:
-        """Wait until the server tells of mail, the seconds are over, or the stop event is set.
-
-        News that comes in the same packet as the server's consent to wait is not noticed before the seconds are over.
-        """
+        """Wait until the server tells of mail, the seconds are over, or the stop event is set."""
         with _lost():
             self._client.idle()
             until = time.monotonic() + seconds
@@ -243,8 +241,19 @@ class ImapMailbox:
                 self._client.socket().shutdown(socket.SHUT_RDWR)
 
 
+class _Client(imapclient.IMAPClient):  # type: ignore[misc] # the library has no types
+    """Sees what was read ahead: news in one packet with the consent to wait is in a buffer, no longer in the socket."""
+
+    def _poll_socket(self, sock: Any, timeout: float | None = None) -> Any:
+        try:
+            ahead = self._imap.file.peek(1)
+        except OSError:  # Over TLS: nothing yet.
+            ahead = b""
+        return [(sock.fileno(), select.POLLIN)] if ahead else super()._poll_socket(sock, timeout)
+
+
 def _connect(account: ImapAccount, context: ssl.SSLContext) -> Any:
-    return imapclient.IMAPClient(
+    return _Client(
         account.host,
         account.port,
         ssl=account.tls is Tls.TLS,

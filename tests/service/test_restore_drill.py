@@ -109,7 +109,7 @@ async def test_what_was_sent_after_the_backup_is_found_out_and_not_sent_again(dr
 
     # The fork guard: what was published states more than this database has, so that nothing is signed under that name.
     await bode.until(lambda: bode.lines("evidence.signing_refused"))
-    assert '"reason": "smaller"' in bode.log or '"reason": "forked"' in bode.log
+    assert '"reason":"smaller"' in bode.log or '"reason":"forked"' in bode.log
     await bode.kill()
     assert sorted((tmp_path / "first").rglob("*")) == published
     await bode.bode("evidence", "audit", code=1)

@@ -67,7 +67,9 @@ class _Patient(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stuck = self._stuck or self.loop.call_later(self.patience, self._end_if_silent)
+        if self._stuck is None:
+            self._heard_at = self.loop.time()
+            self._end_if_silent()
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -80,9 +82,12 @@ class _Patient(H11Protocol):
         _cancel(self._stuck)
 
     def _end_if_silent(self) -> None:
-        left = self._heard_at + self.patience - self.loop.time()
+        now = self.loop.time()
+        if self.flow.read_paused and self.conn.their_state is h11.SEND_BODY:
+            self._heard_at = now  # It is we who do not listen (rows are being stored): of the client nothing is known.
+        left = self._heard_at + self.patience - now
         if left > 0:
-            self._stuck = self.loop.call_later(left, self._end_if_silent)
+            self._stuck = self.loop.call_later(min(left, self.patience / 4), self._end_if_silent)
         else:
             self.transport.abort()
 

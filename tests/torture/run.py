@@ -230,6 +230,9 @@ class Play:
             if all(one.done() for one in handing_in) and time.monotonic() > self.last_accepted + waits:
                 break
             time.sleep(0.05)
+        if self.fault.act is Act.HANG:
+            # What hangs outlives its lease, and can be in doubt with all it has in hand: as many mails as connections.
+            self.result.open_connections += CONNECTIONS
         if self.fault.armed and self.suffers is not None:
             pid = self.suffers.pid
             if not end(self.suffers, 4):

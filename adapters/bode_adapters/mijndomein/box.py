@@ -20,6 +20,7 @@ from bode_adapters.contract import (
     Clock,
     Identifier,
     IdentifierKind,
+    Journal,
     Placed,
     Reachability,
     Reading,
@@ -88,6 +89,8 @@ class MijnDomeinBox:
         self._clock = clock
         self._transport = transport
         self._client: httpx.AsyncClient | None = None
+        self._journal: Journal | None = None
+        self._side_by_side = asyncio.Semaphore(settings.connection.concurrency)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, object], *, clock: Clock) -> Self:
@@ -143,7 +146,23 @@ class MijnDomeinBox:
 
     async def place(self, *, messages: Sequence[BoxMessage]) -> Sequence[Answer]:
         """Place messages, a call for each, side by side; an answer per message, in order."""
-        return await asyncio.gather(*map(self._place, messages))
+        return await asyncio.gather(*map(self._noted, messages))
+
+    def keep_journal(self, journal: Journal) -> None:
+        """Tell this journal of each message before its call and after it: in doubt are no more than go at once."""
+        self._journal = journal
+
+    async def _noted(self, message: BoxMessage) -> Answer:
+        async with self._side_by_side:
+            if self._journal is None:
+                return await self._place(message)
+            try:
+                self._journal.leaves(message.id)
+            except OSError:
+                return Unavailable("journal")
+            answer = await self._place(message)
+            self._journal.ended(message.id, answer)
+            return answer
 
     async def lookup(self, *, messages: Sequence[BoxMessage]) -> Sequence[Answer]:
         """Find messages: by the store's id where there is a receipt, else by the reference; in order.

@@ -6,12 +6,14 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 from hypothesis import assume, given, strategies
 
 from bode_adapters.contract import (
+    Answer,
     Document,
     Identifier,
     IdentifierKind,
@@ -229,3 +231,35 @@ async def test_a_sender_without_a_proper_oin_is_configuration() -> None:
 @pytest.mark.parametrize("kind", list(IdentifierKind))
 def test_numbers_of_every_kind_are_known_as_valid(kind: IdentifierKind) -> None:
     assert valid_number(new_identifier(kind))
+
+
+async def test_a_journal_is_told_of_each_message_and_of_no_more_than_go_at_once() -> None:
+    open_now: set[UUID] = set()
+    told: list[tuple[str, UUID]] = []
+    most = 0
+
+    class Told:
+        def leaves(self, item: UUID) -> None:
+            nonlocal most
+            open_now.add(item)
+            most = max(most, len(open_now))
+            told.append(("leaves", item))
+
+        def ended(self, item: UUID, answer: Answer) -> None:
+            open_now.discard(item)
+            told.append((type(answer).__name__, item))
+
+    async def take(request: httpx.Request) -> httpx.Response:
+        assert request.method == "POST"
+        assert open_now, "it is told before the call"
+        await asyncio.sleep(0.01)
+        return httpx.Response(503)
+
+    messages = [new_message(SENDER) for _ in range(12)]
+    async with answering(take, concurrency=3) as box:
+        box.keep_journal(Told())
+        answers = await box.place(messages=messages)
+    assert most == 3
+    assert len(answers) == 12
+    for message, answer in zip(messages, answers, strict=True):
+        assert [what for what, item in told if item == message.id] == ["leaves", type(answer).__name__]

@@ -184,7 +184,8 @@ class Calls:
         """Make a call, and note in the journal what leaves and what ends, unless the adapter does so item by item."""
         journal = self._parts.journal
         by_item = journal is not None and isinstance(self._parts.adapter(lane), contract.KeepsJournal)
-        noted = [] if by_item or action is Action.LOOKUP else group  # A question sends nothing.
+        # A question sends nothing.
+        noted: Sequence[_Sending[_Sent]] = () if by_item or action is Action.LOOKUP else group
         means = [(sent.item.id, sent.step.id, partial(_understood, event_of=sent.means)) for sent in group]
         for sent in noted:
             chunk.leaves(sent.step.id)

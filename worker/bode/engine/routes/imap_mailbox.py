@@ -245,11 +245,15 @@ class _Client(imapclient.IMAPClient):  # type: ignore[misc] # the library has no
     """Sees what was read ahead: news in one packet with the consent to wait is in a buffer, no longer in the socket."""
 
     def _poll_socket(self, sock: Any, timeout: float | None = None) -> Any:
+        buffer: Any = self._imap.file
         try:
-            ahead = self._imap.file.peek(1)
+            ahead: bytes = buffer.peek(1)
         except OSError:  # Over TLS: nothing yet.
             ahead = b""
-        return [(sock.fileno(), select.POLLIN)] if ahead else super()._poll_socket(sock, timeout)
+        if ahead:
+            return [(sock.fileno(), select.POLLIN)]
+        library: Any = super()
+        return library._poll_socket(sock, timeout)  # noqa: SLF001 - what is overridden here
 
 
 def _connect(account: ImapAccount, context: ssl.SSLContext) -> Any:

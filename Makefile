@@ -33,7 +33,7 @@ run: $(VENV)/.run ## Run Bode with your own configuration (ARGS="--config my.tom
 	@$(BIN)/bode run $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests, real PostgreSQL and Redis included (under 5 minutes)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow" $(ARGS)
 
 test-all: $(VENV)/.dev ## Run all tests, the long ones too
 	@$(BIN)/python -m pytest $(ARGS)

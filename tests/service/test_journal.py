@@ -3,6 +3,7 @@
 import asyncio
 import os
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -270,4 +271,17 @@ async def test_nothing_stays_behind_of_what_was_recorded(make_app, database_url,
     accepted = await app.accept()
     assert await app.settle() > 0
     assert (await app.delivery(accepted.id)).placements[0].state is P.PLACED
+    assert files() == []
+
+
+def test_a_journal_that_cannot_be_begun_leaves_nothing_open(journal, files, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    journal.begin(NOTICES, "first").close(recorded=True)
+    monkeypatch.setattr(journals.os, "write", full)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(3):
+        journal.begin(NOTICES, f"chunk-{number}").leaves(1)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert files() == []

@@ -120,6 +120,7 @@ class Journal:
     def begin(self, lane: str, name: str) -> ChunkJournal:
         """Begin the journal of a chunk, before anything is claimed under its name."""
         path = self._folder / f"{name}{_SUFFIX}"
+        file: int | None = None
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
@@ -127,6 +128,10 @@ class Journal:
             os.write(file, _encode(_Begun(self._boot, lane)) + b"\n")
         except OSError as error:
             log.error("journal.not_written", error=type(error).__name__)
+            if file is not None:  # A full disk lets a file be made: one left open for each chunk would be too many.
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+                os.close(file)
             return ChunkJournal(name)
         return ChunkJournal(name, path, file)
 

@@ -4,29 +4,25 @@ A connection is made only to the address in the settings: https (or http where t
 checked before it is connected to, so that a name in someone else's DNS never leads into our own network.
 """
 
-import asyncio
 import re
-import socket
 import ssl
 import urllib.request
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, Self, cast
 from urllib.parse import urlsplit
 
-import httpcore
 import httpx
 from cryptography import x509
 
 from bode_adapters.contract import SettingError
-from bode_adapters.rest import HIDDEN, AddressRefusedError, Network, SettingsTable
+from bode_adapters.rest import HIDDEN, SettingsTable
+from bode_adapters.transport import AllowedAddresses, CheckedTransport, Network
 
-_Address = IPv4Address | IPv6Address
 _ONE_WORD: Final = re.compile(r"\S+")
-_NAT64: Final = ip_network("64:ff9b::/96")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +109,15 @@ class Connection:
 
     def _transport(self) -> httpx.AsyncBaseTransport:
         context = self.tls() or httpx.create_ssl_context()
-        limits = httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency)
         proxy = _proxy(self.base_url)
         if proxy is not None:
             # The proxy resolves the name, and is where addresses are allowed or not.
+            limits = httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency)
             return httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy)
-        return checked_transport(context, limits, self.allowed_networks, this_machine=is_loopback(self.base_url.host))
-
-
-def checked_transport(
-    context: ssl.SSLContext, limits: httpx.Limits, networks: tuple[Network, ...], *, this_machine: bool = False
-) -> httpx.AsyncBaseTransport:
-    """Give a transport that connects to public addresses, and to those in `networks`, as checked when it connects.
-
-    `this_machine`: to loopback, and nowhere else. What is refused raises `AddressRefusedError`, before a byte is sent.
-    """
-    return _CheckedTransport(context, limits, _CheckedNetwork(_Allowed(networks, this_machine=this_machine)))
+        allowed = AllowedAddresses(self.allowed_networks, this_machine=is_loopback(self.base_url.host))
+        return CheckedTransport(
+            context, connections=self.concurrency, allowed=allowed, resolve_seconds=self.timeout_seconds
+        )
 
 
 def certificate_not_after(path: Path) -> datetime:
@@ -166,89 +155,9 @@ def _base_url(table: SettingsTable, networks: tuple[Network, ...]) -> httpx.URL:
         address = ip_address(url.host)
     except ValueError:
         return url  # A name: what it leads to is checked whenever it is connected to.
-    if not _Allowed(networks, this_machine=is_loopback(url.host)).holds(address):
+    if not AllowedAddresses(networks, this_machine=is_loopback(url.host)).holds(address):
         raise SettingError("base_url", value, "a public address, or one in allowed_networks")
     return url
-
-
-@dataclass(frozen=True, slots=True)
-class _Allowed:
-    """Which addresses may be connected to."""
-
-    networks: tuple[Network, ...]
-    this_machine: bool
-
-    def holds(self, address: _Address) -> bool:
-        address = _meant(address)
-        if any(address.version == network.version and address in network for network in self.networks):
-            return True
-        if address.is_loopback:
-            return self.this_machine
-        if address.is_multicast or address.is_reserved or (address.version == 6 and address.is_site_local):  # noqa: PLR2004
-            # Reserved ones have forms of IPv4 among them (::127.0.0.1, 64:ff9b:1::/48) that is_global calls public.
-            return False
-        return address.is_global and not self.this_machine
-
-
-def _meant(address: _Address) -> _Address:
-    """Give the IPv4 address that an IPv6 one stands for."""
-    if isinstance(address, IPv6Address):
-        if address in _NAT64:
-            return IPv4Address(int(address) & 0xFFFFFFFF)
-        return address.ipv4_mapped or address.sixtofour or address
-    return address
-
-
-class _CheckedNetwork(httpcore.AsyncNetworkBackend):
-    """Resolves a name once, and connects to what was checked: a second answer of the DNS is never asked for."""
-
-    def __init__(self, allowed: _Allowed) -> None:
-        self._allowed = allowed
-        # httpcore's type is unknown where anyio could be missing; httpx needs it.
-        self._network = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109  httpcore's
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        failed: httpcore.ConnectError | httpcore.ConnectTimeout | None = None
-        for address in await self._resolve(host, port, timeout):
-            try:
-                return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failed = error
-        raise failed or httpcore.ConnectError("the name has no address")
-
-    async def _resolve(self, host: str, port: int, seconds: float | None) -> list[str]:
-        try:
-            async with asyncio.timeout(seconds):
-                found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except TimeoutError as error:
-            raise httpcore.ConnectTimeout("the name was not resolved in time") from error
-        except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError("the name cannot be resolved") from error
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-        if not all(self._allowed.holds(ip_address(address.partition("%")[0])) for address in addresses):
-            raise AddressRefusedError("the address is not allowed")
-        return addresses
-
-
-class _CheckedTransport(httpx.AsyncHTTPTransport):
-    """httpx's own transport on a network that checks addresses, which it has no parameter for."""
-
-    def __init__(self, context: ssl.SSLContext, limits: httpx.Limits, network: _CheckedNetwork) -> None:
-        super().__init__(verify=context)
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=context,
-            max_connections=limits.max_connections,
-            max_keepalive_connections=limits.max_keepalive_connections,
-            keepalive_expiry=limits.keepalive_expiry,
-            network_backend=network,
-        )
 
 
 def _proxy(url: httpx.URL) -> str | None:

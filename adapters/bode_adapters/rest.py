@@ -10,11 +10,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final, cast
 
-import httpcore
 import httpx
 
 from bode_adapters.contract import (
@@ -27,6 +26,7 @@ from bode_adapters.contract import (
     Unavailable,
     Unknown,
 )
+from bode_adapters.transport import AddressRefusedError, Network
 
 HIDDEN: Final = "(not shown)"
 """Stands where a setting's value would stand, had it not been a secret or something that may be one."""
@@ -38,8 +38,6 @@ _HEADER_VALUE: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
 _HEADERS_OF_HTTP: Final = frozenset(
     {"accept", "authorization", "connection", "content-length", "content-type", "host", "transfer-encoding"}
 )
-
-Network = IPv4Network | IPv6Network
 
 NOTHING_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 """Errors from before the first byte of a request. Every other one leaves the outcome open, also a failed write: a
@@ -61,10 +59,6 @@ _CLIENT_CERTIFICATE_ALERTS: Final = frozenset({
 })  # fmt: skip
 """How a server says that it does not accept our certificate, or misses it. In TLS 1.3 that comes after our first bytes
 left, and all the same means that it read none of them."""
-
-
-class AddressRefusedError(httpcore.ConnectError):
-    """An address that the settings do not allow; nothing was connected to. Its text names no address."""
 
 
 class SettingsTable:

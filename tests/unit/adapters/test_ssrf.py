@@ -3,6 +3,7 @@
 A refusal is one before any byte is sent: nothing listens here, and sockets beyond this machine are closed to tests.
 """
 
+import asyncio
 import socket
 import ssl
 from ipaddress import ip_network
@@ -11,10 +12,10 @@ import httpx
 import pytest
 
 from bode.intake.fetching import DocumentSource
-from bode_adapters import connection as guard
-from bode_adapters.connection import Connection, checked_transport
+from bode_adapters.connection import Connection
 from bode_adapters.contract import SettingError
 from bode_adapters.rest import SettingsTable
+from bode_adapters.transport import AllowedAddresses, CheckedTransport
 
 FORBIDDEN = {
     "loopback": "127.0.0.1",
@@ -66,11 +67,11 @@ def connected(monkeypatch):
     """Give the addresses that a connection was made to; none is."""
     seen = []
 
-    async def connect(self, host, port, *_, **__):
-        seen.append(host)
-        raise guard.httpcore.ConnectError("nothing here")
+    async def connect(self, _socket, address):
+        seen.append(address[0])
+        raise ConnectionRefusedError("nothing here")
 
-    monkeypatch.setattr(guard.httpcore.AnyIOBackend, "connect_tcp", connect)
+    monkeypatch.setattr(asyncio.selector_events.BaseSelectorEventLoop, "sock_connect", connect)
     return seen
 
 
@@ -79,6 +80,12 @@ async def call(url):
     connection = Connection.read(SettingsTable({"base_url": url, "allow_http": True}))
     async with connection.client(headers={}) as client:
         await client.post(connection.base_url, content=b"{}")
+
+
+def bare(*networks):
+    """Give a transport whose client asks for whatever it is told to."""
+    allowed = AllowedAddresses(networks, this_machine=False)
+    return CheckedTransport(ssl.create_default_context(), connections=2, allowed=allowed)
 
 
 def source(url="https://zaken.example"):
@@ -147,6 +154,15 @@ async def test_one_forbidden_address_among_good_ones_is_enough(monkeypatch, conn
     assert connected == []
 
 
+@pytest.mark.parametrize("address", [*FORBIDDEN.values(), "127.1", "2130706433", "0x7f.1"])
+async def test_an_address_that_slipped_past_the_configuration_is_refused_when_it_is_connected_to(connected, address):
+    host = f"[{address.partition('%')[0]}]" if ":" in address else address
+    async with httpx.AsyncClient(transport=bare()) as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"https://{host}/")
+    assert connected == []
+
+
 TRICKS = [
     "https://zaken.example@kwaad.example/1",
     "https://zaken.example:x@kwaad.example/1",
@@ -193,7 +209,7 @@ def test_a_url_of_ours_is_not_refused():
 
 async def test_a_network_of_ones_own_is_called_where_the_configuration_says_so(monkeypatch, connected):
     resolves_to(monkeypatch, "10.20.0.5")
-    transport = checked_transport(ssl.create_default_context(), httpx.Limits(), (ip_network("10.20.0.0/16"),))
+    transport = bare(ip_network("10.20.0.0/16"))
     async with httpx.AsyncClient(transport=transport) as client:
         with pytest.raises(httpx.ConnectError):
             await client.get("https://zaken.example")

@@ -7,11 +7,11 @@ as httpx says it, and told apart here: before the first byte of a request left, 
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Collection, Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import httpx
@@ -80,7 +80,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
     def __init__(
         self, context: ssl.SSLContext, *, connections: int, allowed: AllowedAddresses, resolve_seconds: float = 30
     ) -> None:
-        """Take what a TLS connection is checked by, how many connections, where they may go, and how long DNS may take."""
+        """Take what TLS is checked by, how many connections, where they may go, and how long DNS may take."""
         self._context = context
         self._connections = connections
         self._allowed = allowed
@@ -130,8 +130,8 @@ class CheckedTransport(httpx.AsyncBaseTransport):
             )
         return self._session
 
-    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
-        """Make a socket for an address: the last look at where it goes, and the only one at what was no name."""
+    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
+        """Make a socket for what `getaddrinfo` gave: a last look at where it goes, the only one at a literal."""
         family, kind, protocol, _, at = address
         self._allowed.check([str(at[0])])
         return socket.socket(family, kind, protocol)
@@ -183,7 +183,7 @@ class _Answer(httpx.AsyncByteStream):
 async def _body(
     request: httpx.Request, silence: asyncio.Timeout, seconds: float | None
 ) -> bytes | AsyncIterator[bytes] | None:
-    """Give what is sent; a large body in parts, with `silence` put off at each that leaves: aiohttp has no such bound."""
+    """Give what is sent; a large body in parts, `silence` put off at each that leaves: aiohttp has no such bound."""
     content = await request.aread()
     if len(content) <= _PART:
         return content or None
@@ -199,10 +199,8 @@ async def _in_parts(content: bytes, silence: asyncio.Timeout, seconds: float | N
 
 
 def _put_off(silence: asyncio.Timeout, until: float | None) -> None:
-    try:
+    with suppress(RuntimeError):  # the answer came before the body was taken whole: nobody waits any more
         silence.reschedule(until)
-    except RuntimeError:
-        pass  # the answer came before the body was taken whole: nobody waits any more
 
 
 _ERRORS: Final[Mapping[type[Exception], type[httpx.TransportError]]] = {
@@ -219,7 +217,7 @@ leaves the outcome open."""
 
 
 @contextmanager
-def _as_httpx_says_it(request: httpx.Request) -> Iterator[None]:
+def _as_httpx_says_it(request: httpx.Request) -> Generator[None]:
     try:
         yield
     except aiohttp.InvalidURL:

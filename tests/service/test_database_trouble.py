@@ -1,6 +1,7 @@
 """A database that only reads, is full or hangs: nothing is acknowledged or sent that cannot be stored."""
 
 import asyncio
+import time
 
 import msgspec
 import psycopg
@@ -155,6 +156,21 @@ async def test_postgresql_ends_the_change_of_a_process_that_is_stopped(make_app,
             await connection.commit()
         await connection.invalidate()
     await stopped.close()
+
+
+async def test_postgresql_ends_it_after_a_list_of_rows_too(postgres_url):
+    """The driver's own way to send a list leaves the server waiting without a limit."""
+    stopped, others = Database(postgres_url, transaction_seconds=0.2), Database(postgres_url)
+    async with stopped.engine.connect() as connection:
+        pid = (await connection.execute(sa.select(sa.func.pg_backend_pid()))).scalar_one()
+        await connection.execute(sa.insert(tables.lane), [{"name": name} for name in ("one", "two", "three")])
+        time.sleep(1)  # noqa: ASYNC251 - as a process that is stopped
+        async with others.read() as looking:
+            still = await looking.execute(sa.text("SELECT state FROM pg_stat_activity WHERE pid = :pid"), {"pid": pid})
+            assert still.all() == []
+        await connection.invalidate()
+    await stopped.close()
+    await others.close()
 
 
 async def test_intake_answers_503_whatever_way_the_database_is_away():

@@ -57,7 +57,9 @@ async def test_an_answer_comes_through_as_it_is():
     assert answer.headers.get_list("X-A") == ["1", "2"]
 
 
-@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\nContent-Le", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"])
+@pytest.mark.parametrize(
+    "said", [b"", b"HTTP/1.1 200 OK\r\nContent-Le", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"]
+)
 async def test_a_connection_that_ends_before_the_answer_does_leaves_the_outcome_open(said):
     calls = []
 

@@ -31,7 +31,7 @@ from bode.engine.mail_health import Address
 from bode.engine.parts import Parts
 from bode.engine.return_path import Carries, Flaw, Seen, Token, possible_messages
 from bode.failpoints import Point, failpoint
-from bode.store import messages, tables
+from bode.store import bulk, messages, tables
 from bode.store.database import DATABASE_AWAY
 from bode.store.record import read_deliveries
 from bode_adapters.contract import LetterReport, LetterStatus, ReturnReason
@@ -97,10 +97,7 @@ class Inbound:
         async with self._parts.database.write() as connection:
             # It may be decided again after a crash: the same rows then.
             await connection.execute(sa.delete(about).where(about.c.key == key))
-            if message_ids:
-                await connection.execute(
-                    sa.insert(about), [{"key": key, "message_id": message_id} for message_id in message_ids]
-                )
+            await bulk.insert(connection, about, [{"key": key, "message_id": message_id} for message_id in message_ids])
 
     async def work(self) -> int:
         """Decide the mails that were stored and not decided yet; gives their number."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from io import StringIO
@@ -221,8 +221,16 @@ def _prepare_postgresql(engine: AsyncEngine, transaction_seconds: float) -> None
         if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
             context.is_disconnect = True
 
+    def row_by_row(cursor: Any, statement: str, rows: Sequence[Any], _context: Any) -> bool:
+        # The driver would send them as a pipeline, after which the server waits without any limit for a process that is
+        # stopped in its transaction. Where rows are many, `bulk` writes them in one statement.
+        for row in rows:
+            cursor.execute(statement, row)
+        return True
+
     event.listen(engine.sync_engine, "connect", connected)
     event.listen(engine.sync_engine, "handle_error", failed)
+    event.listen(engine.sync_engine, "do_executemany", row_by_row)
 
 
 def _alembic(connection: sa.Connection, output: TextIO | None = None) -> Config:

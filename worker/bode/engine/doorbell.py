@@ -94,8 +94,13 @@ class Doorbell:
         self._lane_actor = dramatiq.actor(broker=broker, actor_name="bode.ring", queue_name=LANES_QUEUE)(self._on_ring)
 
     async def ring(self, lanes: Mapping[str, int]) -> None:
-        """Ring for lanes, given their numbers of ready steps. Never raises: the sweeper makes good what is lost."""
+        """Ring for lanes, given their numbers of ready steps. Never raises: the sweeper makes good what is lost.
+
+        A process that answers rings does not wait for the broker to bring its own back: it begins at once.
+        """
         if lanes:
+            for lane in lanes:
+                self._answer(lane)
             await asyncio.to_thread(self._send, lanes)
 
     def _send(self, lanes: Mapping[str, int]) -> None:

@@ -14,7 +14,15 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 PAGE, CHART = ROOT / "docs" / "performance.md", ROOT / "docs" / "performance.svg"
 JSON = ROOT / "var" / "bench.json"
-_PARTS = ("goals", "cpu", "sizing", "morning", "log", "console", "machine")
+_PARTS = {
+    "goals": "rows",
+    "cpu": "rows",
+    "sizing": "sizing",
+    "morning": "morning",
+    "log": "large_log",
+    "console": "console",
+    "machine": "machine",
+}
 
 Cpu = dict[str, float]
 """Microseconds of CPU an item, by process."""
@@ -141,7 +149,7 @@ def number(value: float) -> str:
 
 
 def page(text: str, document: Mapping[str, Any]) -> str:
-    """Put what was measured between the marks of the page; what people wrote around it stays."""
+    """Put what was measured between the marks of the page; what people wrote, and what was not measured, stays."""
     made = {
         "goals": _goals(rows_of(document)),
         "cpu": _cpu(rows_of(document)),
@@ -151,13 +159,14 @@ def page(text: str, document: Mapping[str, Any]) -> str:
         "console": _two_columns("page", "median, and 95th percentile", document.get("console", {})),
         "machine": _two_columns("what", "value", document.get("machine", {})),
     }
-    for name in _PARTS:
+    for name, key in _PARTS.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
         if not found or not closed:
             raise ValueError(f"{PAGE.name} has no place for {name}: {begin.strip()} ... {end}")
-        text = f"{before}{begin}{made[name]}{end}{after}"
+        if key in document:
+            text = f"{before}{begin}{made[name]}{end}{after}"
     return text
 
 

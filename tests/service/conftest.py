@@ -126,9 +126,8 @@ class Postgres:
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
             # Evidence is only ever added to, but for its owner with the triggers off.
-            connection.execute("SET session_replication_role = replica")
-            for table in tables.metadata.tables:
-                connection.execute(f"DELETE FROM {table}".encode())
+            emptied = "; ".join(f"DELETE FROM {table}" for table in tables.metadata.tables)
+            connection.execute(f"SET session_replication_role = replica; {emptied}".encode())
         return self.url(SHARED)
 
     def drop(self, url: str) -> None:

@@ -107,7 +107,9 @@ async def test_a_server_that_stops_reading_a_large_message_is_not_waited_for():
 
 async def test_a_slow_line_may_take_longer_for_a_large_message_than_the_longest_silence():
     async def serve(reader, writer):
-        await head(reader)
+        asked = await head(reader)
+        assert f"Content-Length: {len(LARGE)}".encode() in asked
+        assert b"Transfer-Encoding" not in asked
         left = len(LARGE)
         while left:
             left -= len(await reader.read(min(left, 2**16)))

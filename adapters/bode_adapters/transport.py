@@ -154,6 +154,8 @@ class _CheckedResolver(AbstractResolver):
         except UnicodeError as error:
             raise OSError(None, "the name cannot be resolved") from error
         addresses = {str(entry[4][0]): entry[0] for entry in found}
+        if not addresses:
+            raise OSError(None, "the name has no address")
         self._allowed.check(addresses)
         return [
             ResolveResult(hostname=host, host=address, port=port, family=of, proto=0, flags=socket.AI_NUMERICHOST)

@@ -198,6 +198,19 @@ async def test_a_name_that_takes_too_long_is_known_from_before_the_first_byte(mo
             await client.get("https://traag.example/")
 
 
+async def test_a_name_without_an_address_is_known_from_before_the_first_byte(monkeypatch):
+    async def none(*_, **__):
+        return []
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", none)
+    transport = CheckedTransport(
+        ssl.create_default_context(), connections=1, allowed=AllowedAddresses((), this_machine=False)
+    )
+    async with httpx.AsyncClient(transport=transport) as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get("https://leeg.example/")
+
+
 async def test_an_address_that_is_refused_says_so_and_names_none():
     transport = CheckedTransport(
         ssl.create_default_context(), connections=1, allowed=AllowedAddresses((), this_machine=False)

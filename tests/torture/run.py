@@ -351,6 +351,11 @@ class Play:
         result.open_connections += CONNECTIONS * sum(
             line.get("lane") == "email" and line["event"] in _CUT_SHORT for line in _events(log)
         )
+        # An answer that cannot be recorded, however often that is tried, is one.
+        result.open_connections += sum(
+            line["event"] == "step.cannot_be_recorded" and line.get("part") == "placement/email"
+            for line in _events(log)
+        )
         # A relay that does not answer in time leaves one connection in doubt, and not a chunk.
         result.open_connections += sum(
             of in mine and part == "placement/email" and code not in _OF_A_CHUNK for of, part, code in unknown
@@ -511,5 +516,5 @@ box_types = {{ mijnoverheid = "MVBESLUI" }}
 
 
 _OF_A_CHUNK = ("worker_lost", "cannot_be_recorded", "call_overstayed", "adapter_raised:FailpointError")
-_CUT_SHORT = ("lane.failed", "lane.not_recorded", "call.raised", "call.overstayed", "step.cannot_be_recorded")
+_CUT_SHORT = ("lane.failed", "lane.not_recorded", "call.raised", "call.overstayed")
 """What the log says when a chunk was cut short where it was, with the connections it had."""

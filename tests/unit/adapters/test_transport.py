@@ -17,6 +17,15 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 LARGE = bytes(20_000_000)
 
 
+def made(*, connections: int = 1, this_machine: bool = True, resolve_seconds: float = 30) -> CheckedTransport:
+    return CheckedTransport(
+        ssl.create_default_context(),
+        connections=connections,
+        allowed=AllowedAddresses((), this_machine=this_machine),
+        resolve_seconds=resolve_seconds,
+    )
+
+
 @asynccontextmanager
 async def served(serve: Serve, *, seconds: float = 5.0) -> AsyncIterator[tuple[httpx.AsyncClient, str]]:
     async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -28,9 +37,7 @@ async def served(serve: Serve, *, seconds: float = 5.0) -> AsyncIterator[tuple[h
             writer.close()
 
     server = await asyncio.start_server(one, "127.0.0.1", 0, limit=2**16)
-    transport = CheckedTransport(
-        ssl.create_default_context(), connections=2, allowed=AllowedAddresses((), this_machine=True)
-    )
+    transport = made(connections=2)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     async with httpx.AsyncClient(transport=transport, timeout=httpx.Timeout(seconds, pool=None)) as client:
         yield client, url
@@ -39,6 +46,11 @@ async def served(serve: Serve, *, seconds: float = 5.0) -> AsyncIterator[tuple[h
 
 async def head(reader: asyncio.StreamReader) -> bytes:
     return await reader.readuntil(b"\r\n\r\n")
+
+
+async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    await head(reader)
+    await asyncio.sleep(60)
 
 
 async def test_an_answer_comes_through_as_it_is():
@@ -86,21 +98,13 @@ async def test_what_is_no_http_leaves_the_outcome_open():
 
 
 async def test_silence_after_the_request_leaves_the_outcome_open():
-    async def serve(reader, writer):
-        await head(reader)
-        await asyncio.sleep(60)
-
-    async with served(serve, seconds=0.3) as (client, url):
+    async with served(silent, seconds=0.3) as (client, url):
         with pytest.raises(httpx.ReadTimeout):
             await client.post(url, content=b"abc")
 
 
 async def test_a_server_that_stops_reading_a_large_message_is_not_waited_for():
-    async def serve(reader, writer):
-        await head(reader)
-        await asyncio.sleep(60)
-
-    async with served(serve, seconds=0.5) as (client, url):
+    async with served(silent, seconds=0.5) as (client, url):
         with pytest.raises(httpx.WriteTimeout):
             await client.post(url, content=LARGE)
 
@@ -174,10 +178,7 @@ async def test_nobody_listening_is_known_from_before_the_first_byte():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/"
-        transport = CheckedTransport(
-            ssl.create_default_context(), connections=1, allowed=AllowedAddresses((), this_machine=True)
-        )
-        async with httpx.AsyncClient(transport=transport) as client:
+        async with httpx.AsyncClient(transport=made()) as client:
             with pytest.raises(httpx.ConnectError):
                 await client.get(url)
 
@@ -187,13 +188,7 @@ async def test_a_name_that_takes_too_long_is_known_from_before_the_first_byte(mo
         await asyncio.sleep(60)
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", slow)
-    transport = CheckedTransport(
-        ssl.create_default_context(),
-        connections=1,
-        allowed=AllowedAddresses((), this_machine=False),
-        resolve_seconds=0.1,
-    )
-    async with httpx.AsyncClient(transport=transport) as client:
+    async with httpx.AsyncClient(transport=made(this_machine=False, resolve_seconds=0.1)) as client:
         with pytest.raises(httpx.ConnectTimeout):
             await client.get("https://traag.example/")
 
@@ -203,19 +198,13 @@ async def test_a_name_without_an_address_is_known_from_before_the_first_byte(mon
         return []
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", none)
-    transport = CheckedTransport(
-        ssl.create_default_context(), connections=1, allowed=AllowedAddresses((), this_machine=False)
-    )
-    async with httpx.AsyncClient(transport=transport) as client:
+    async with httpx.AsyncClient(transport=made(this_machine=False)) as client:
         with pytest.raises(httpx.ConnectError):
             await client.get("https://leeg.example/")
 
 
 async def test_an_address_that_is_refused_says_so_and_names_none():
-    transport = CheckedTransport(
-        ssl.create_default_context(), connections=1, allowed=AllowedAddresses((), this_machine=False)
-    )
-    async with httpx.AsyncClient(transport=transport) as client:
+    async with httpx.AsyncClient(transport=made(this_machine=False)) as client:
         with pytest.raises(httpx.ConnectError) as refused:
             await client.get("http://127.0.0.1:9/")
     assert isinstance(refused.value.__cause__.__cause__, AddressRefusedError)
